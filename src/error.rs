@@ -1,0 +1,216 @@
+//! The one error type: what was attempted, on what, why it failed, and what to do.
+//!
+//! `Display` holds the sentence that a person reads; `main` prints it once. Nothing here prints,
+//! logs or ends the process.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest sentence of ours, in bytes. Text that QEMU wrote is not counted.
+const MESSAGE_LIMIT: usize = 500;
+/// The longest value quoted in a sentence, in characters.
+const VALUE_LIMIT: usize = 64;
+/// How many of QEMU's last lines an error carries.
+const QUOTED_LINES: usize = 16;
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure it was: the exit code, and the `kind` of an error in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    /// It was tried and did not work.
+    Failed,
+    /// The command line or a definition is wrong, as maqet itself finds.
+    Usage,
+    /// The VM is not running.
+    NotRunning,
+    /// No such VM, snapshot, disk or device.
+    NotFound,
+    /// Time ran out, or the runner does not answer.
+    Timeout,
+    /// Permission or authentication.
+    Permission,
+    /// Exists already, running where it must be stopped, locked, busy, protected.
+    Conflict,
+}
+
+impl Kind {
+    /// The exit code of a command that failed this way.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::NotRunning => 3,
+            Kind::NotFound => 4,
+            Kind::Timeout => 5,
+            Kind::Permission => 6,
+            Kind::Conflict => 7,
+        }
+    }
+}
+
+/// A failure, ready to be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Error {
+    pub(crate) kind: Kind,
+    /// The whole sentence, what QEMU said included; one line unless QEMU said more.
+    pub(crate) message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    /// The VM that it concerns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+}
+
+impl Error {
+    /// An error of `kind`; the sentence is cut at 500 bytes.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error { kind, message: cut(message.into(), MESSAGE_LIMIT), hint: None, name: None }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Error {
+        Error::new(Kind::Failed, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Error {
+        Error::new(Kind::Usage, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Error {
+        Error::new(Kind::NotFound, message)
+    }
+
+    pub(crate) fn timeout(message: impl Into<String>) -> Error {
+        Error::new(Kind::Timeout, message)
+    }
+
+    pub(crate) fn permission(message: impl Into<String>) -> Error {
+        Error::new(Kind::Permission, message)
+    }
+
+    pub(crate) fn conflict(message: impl Into<String>) -> Error {
+        Error::new(Kind::Conflict, message)
+    }
+
+    /// An operating system's refusal, as "cannot WHAT: WHY". A missing permission keeps its kind.
+    pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Error {
+        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        let kind = match error.kind() {
+            PermissionDenied | ReadOnlyFilesystem => Kind::Permission,
+            _ => Kind::Failed,
+        };
+        Error::new(kind, format!("cannot {what}: {}", plain(error)))
+    }
+
+    /// The same error with a second line that says what to do.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(cut(hint.into(), MESSAGE_LIMIT));
+        self
+    }
+
+    /// The same error with QEMU's last 16 lines behind the sentence.
+    #[must_use]
+    pub(crate) fn quoting(mut self, qemu_said: &str) -> Error {
+        let lines: Vec<&str> = qemu_said.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = &lines[lines.len().saturating_sub(QUOTED_LINES)..];
+        if !last.is_empty() {
+            self.message = format!("{}: {}", self.message, last.join("\n"));
+        }
+        self
+    }
+
+    /// The same error, said of one VM: `cannot start "web": …`.
+    #[must_use]
+    pub(crate) fn about(mut self, doing: &str, name: &str) -> Error {
+        if self.name.is_none() {
+            self.message = format!("{doing} {}: {}", quote(name), self.message);
+            self.name = Some(name.to_owned());
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A value as it stands in a sentence: in double quotes, escaped, cut at 64 characters.
+pub(crate) fn quote(value: &str) -> String {
+    let mut shown: String = value.chars().take(VALUE_LIMIT).flat_map(char::escape_debug).collect();
+    if value.chars().count() > VALUE_LIMIT {
+        shown.push('…');
+    }
+    format!("\"{shown}\"")
+}
+
+/// The operating system's words without the "(os error N)" that std appends.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+fn cut(mut text: String, limit: usize) -> String {
+    if text.len() > limit {
+        let mut end = limit - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_cut_at_500_bytes_but_qemus_text_is_not() {
+        let error = Error::failed("é".repeat(400)).quoting(&"x".repeat(900));
+        let ours = error.message.split(": ").next().unwrap();
+        assert!(ours.len() <= 500 && ours.ends_with('…'));
+        assert!(error.message.len() > 1300);
+    }
+
+    #[test]
+    fn qemus_last_sixteen_lines_are_kept() {
+        let said: String = (1..=20).map(|n| format!("line {n}\n")).collect();
+        let error = Error::failed("QEMU ended").quoting(&said);
+        assert!(error.message.starts_with("QEMU ended: line 5\n"));
+        assert!(error.message.ends_with("line 20"));
+    }
+
+    #[test]
+    fn a_quoted_value_is_escaped_and_short() {
+        assert_eq!(quote("a\nb\u{1b}"), "\"a\\nb\\u{1b}\"");
+        assert_eq!(quote(&"x".repeat(65)), format!("\"{}…\"", "x".repeat(64)));
+    }
+
+    #[test]
+    fn a_hint_is_a_second_line() {
+        let error = Error::usage("no such flag").hint("try --help");
+        assert_eq!(error.to_string(), "no such flag\nhint: try --help");
+    }
+
+    #[test]
+    fn an_error_names_its_vm_once() {
+        let error = Error::failed("no").about("cannot start", "web").about("cannot start", "db");
+        assert_eq!(error.message, "cannot start \"web\": no");
+    }
+}
