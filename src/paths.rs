@@ -1,0 +1,433 @@
+//! Where everything lies, and which folders are safe to use.
+//!
+//! Environment and flags become [`Folders`] here, once. Nothing here reads a file's content, and no
+//! folder that exists already is ever chmod-ed or chown-ed into shape.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::sys;
+
+/// What of the environment decides where files lie.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment {
+    pub(crate) uid: u32,
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) xdg_data_home: Option<PathBuf>,
+    pub(crate) xdg_config_home: Option<PathBuf>,
+    pub(crate) xdg_runtime_dir: Option<PathBuf>,
+    /// MAQET_DATA_DIR, MAQET_RUNTIME_DIR, MAQET_CONFIG_DIR.
+    pub(crate) maqet: Choice,
+}
+
+/// One place's wishes for the three folders: the flags', the environment's or the settings'.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) runtime: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Reads the process's environment. An empty variable counts as unset, and so does a relative
+    /// XDG path, as the XDG base directory specification demands.
+    pub(crate) fn read() -> Environment {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let absolute =
+            |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+        let xdg = |name: &str| variable(name).and_then(absolute);
+        let chosen = |name: &str| variable(name).map(PathBuf::from);
+        Environment {
+            uid: sys::effective_uid(),
+            home: xdg("HOME"),
+            xdg_data_home: xdg("XDG_DATA_HOME"),
+            xdg_config_home: xdg("XDG_CONFIG_HOME"),
+            xdg_runtime_dir: xdg("XDG_RUNTIME_DIR"),
+            maqet: Choice {
+                data: chosen("MAQET_DATA_DIR"),
+                runtime: chosen("MAQET_RUNTIME_DIR"),
+                config: chosen("MAQET_CONFIG_DIR"),
+            },
+        }
+    }
+
+    /// The folder of the settings: `None` without a HOME, and that is no error.
+    pub(crate) fn config(&self, flags: &Choice) -> Option<PathBuf> {
+        flags
+            .config
+            .clone()
+            .or_else(|| self.maqet.config.clone())
+            .or_else(|| self.xdg_config_home.as_ref().map(|path| path.join("maqet")))
+            .or_else(|| self.home.as_ref().map(|home| home.join(".config/maqet")))
+    }
+}
+
+/// The folders of this invocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folders {
+    data: PathBuf,
+    /// Candidates for the runtime folder of a VM being started, best first.
+    runtime: Vec<PathBuf>,
+}
+
+impl Folders {
+    /// Decides where things lie: flags, then environment, then settings, then the defaults.
+    ///
+    /// # Errors
+    /// Without a HOME only root has a default for data (`/var/lib/maqet`): else [`Kind::Usage`].
+    ///
+    /// [`Kind::Usage`]: crate::error::Kind::Usage
+    pub(crate) fn resolve(
+        flags: &Choice,
+        environment: &Environment,
+        settings: &Choice,
+    ) -> Result<Folders> {
+        let chosen = [flags, &environment.maqet, settings];
+        let data = chosen
+            .iter()
+            .find_map(|choice| choice.data.clone())
+            .or_else(|| environment.xdg_data_home.as_ref().map(|path| path.join("maqet")))
+            .or_else(|| environment.home.as_ref().map(|home| home.join(".local/share/maqet")))
+            .or_else(|| (environment.uid == 0).then(|| PathBuf::from("/var/lib/maqet")))
+            .ok_or_else(|| {
+                Error::usage("cannot tell where the VMs are defined: HOME is not set")
+                    .hint("set HOME, or name a folder with --data-dir or MAQET_DATA_DIR")
+            })?;
+        let runtime = match chosen.iter().find_map(|choice| choice.runtime.clone()) {
+            Some(path) => vec![absolute(&path)?],
+            None => default_runtime_folders(environment),
+        };
+        Ok(Folders { data: absolute(&data)?, runtime })
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data.join("maqet.db")
+    }
+
+    /// One symlink for each VM that may be alive, to its runtime folder.
+    pub(crate) fn live(&self) -> PathBuf {
+        self.data.join("live")
+    }
+
+    pub(crate) fn live_link(&self, id: &str) -> PathBuf {
+        self.live().join(id)
+    }
+
+    /// The runtime folder of the VM that may be alive, as its runner recorded it.
+    pub(crate) fn live_runtime(&self, id: &str) -> Option<RuntimeFolder> {
+        std::fs::read_link(self.live_link(id)).ok().filter(|to| to.is_absolute()).map(RuntimeFolder)
+    }
+
+    pub(crate) fn vm(&self, id: &str) -> VmFolder {
+        VmFolder(self.data.join("vms").join(id))
+    }
+
+    /// Makes the data folder and what stands in it, for a command that stores something.
+    pub(crate) fn make_data(&self) -> Result<()> {
+        make_private(&self.data)?;
+        make_private(&self.live())?;
+        make_private(&self.data.join("vms"))
+    }
+
+    /// Makes the runtime folder of a VM being started, under the first candidate that serves.
+    pub(crate) fn make_runtime(&self, id: &str) -> Result<RuntimeFolder> {
+        let mut refusal = None;
+        for base in &self.runtime {
+            let folder = base.join(id);
+            match make_private(base).and_then(|()| make_private(&folder)) {
+                Ok(()) => return Ok(RuntimeFolder(folder)),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        Err(refusal.unwrap_or_else(|| {
+            Error::failed("there is no folder for sockets").hint("name one with --runtime-dir")
+        }))
+    }
+
+    /// The same folders as a runner is told them: its candidates in order.
+    pub(crate) fn to_arguments(&self) -> Vec<OsString> {
+        std::iter::once(&self.data).chain(&self.runtime).map(|path| path.clone().into()).collect()
+    }
+
+    /// The inverse of [`Folders::to_arguments`].
+    pub(crate) fn from_arguments(mut words: impl Iterator<Item = OsString>) -> Option<Folders> {
+        let data = PathBuf::from(words.next()?);
+        let runtime: Vec<PathBuf> = words.map(PathBuf::from).collect();
+        (!runtime.is_empty()).then_some(Folders { data, runtime })
+    }
+}
+
+/// `$XDG_RUNTIME_DIR/maqet`, `/run/user/UID/maqet`, `/run/maqet` for root, `/tmp/maqet-UID`.
+fn default_runtime_folders(environment: &Environment) -> Vec<PathBuf> {
+    let uid = environment.uid;
+    let mut candidates: Vec<PathBuf> = Vec::new();
+    candidates.extend(environment.xdg_runtime_dir.as_ref().map(|path| path.join("maqet")));
+    candidates.push(format!("/run/user/{uid}/maqet").into());
+    if uid == 0 {
+        candidates.push("/run/maqet".into());
+    }
+    candidates.push(format!("/tmp/maqet-{uid}").into());
+    candidates.dedup();
+    candidates
+}
+
+/// The folder of one VM that keeps what happened: `<data>/vms/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VmFolder(PathBuf);
+
+impl VmFolder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    pub(crate) fn guard(&self) -> PathBuf {
+        self.0.join("guard")
+    }
+
+    pub(crate) fn disks(&self) -> PathBuf {
+        self.0.join("disks")
+    }
+
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.0.join("runs.ndjson")
+    }
+
+    pub(crate) fn log(&self, log: Log) -> PathBuf {
+        self.0.join(log.file_name())
+    }
+}
+
+/// The three logs of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    Qemu,
+    Runner,
+    Console,
+}
+
+impl Log {
+    pub(crate) const ALL: [Log; 3] = [Log::Qemu, Log::Runner, Log::Console];
+
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Log::Qemu => "qemu.log",
+            Log::Runner => "runner.log",
+            Log::Console => "console.log",
+        }
+    }
+}
+
+/// A log's previous part, where rotation put it.
+pub(crate) fn rotated(log: &Path) -> PathBuf {
+    log.with_extension("log.1")
+}
+
+/// The folder of one live VM that keeps what is now: `<runtime>/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RuntimeFolder(PathBuf);
+
+impl RuntimeFolder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn secret(&self) -> PathBuf {
+        self.0.join("secret")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.join("ipc.sock")
+    }
+
+    pub(crate) fn status(&self) -> PathBuf {
+        self.0.join("status")
+    }
+
+    /// Removes what a runner puts here, and the folder. Only a holder of the VM's lock calls this;
+    /// a folder that is not safely ours is left alone.
+    pub(crate) fn remove(&self) {
+        if check_private(&self.0).is_err() {
+            return;
+        }
+        for file in [self.secret(), self.socket(), self.status(), self.0.join("status.new")] {
+            let _ = std::fs::remove_file(file);
+        }
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Makes a folder that only we may enter, with its parents; one that exists already must be so.
+pub(crate) fn make_private(folder: &Path) -> Result<()> {
+    let builder = || {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700);
+        builder
+    };
+    match builder().create(folder) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return check_private(folder),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(format_args!("make {}", folder.display()), &error)),
+    }
+    // A parent is missing. /run/user/UID is made by the login system or not at all.
+    let parent = folder.parent().unwrap_or(Path::new("/"));
+    if parent.starts_with("/run/user") {
+        return Err(Error::failed(format!("there is no {}", parent.display())));
+    }
+    builder()
+        .recursive(true)
+        .create(folder)
+        .map_err(|error| Error::io(format_args!("make {}", folder.display()), &error))?;
+    check_private(folder)
+}
+
+/// Refuses a folder that is not a real directory, not ours, or open to others.
+///
+/// # Errors
+/// [`Kind::Permission`], naming what is wrong; a missing folder too.
+///
+/// [`Kind::Permission`]: crate::error::Kind::Permission
+pub(crate) fn check_private(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    let found = std::fs::symlink_metadata(folder)
+        .map_err(|error| Error::io(format_args!("use {shown}"), &error))?;
+    let refuse = |why: String| Error::permission(format!("refusing to use {shown}: {why}"));
+    if !found.is_dir() {
+        return Err(
+            refuse("it is not a directory".into()).hint("remove it, or name another folder")
+        );
+    }
+    let uid = sys::effective_uid();
+    if found.uid() != uid {
+        return Err(refuse(format!("it belongs to uid {}, not to uid {uid}", found.uid()))
+            .hint("name another folder with --data-dir or --runtime-dir"));
+    }
+    let mode = found.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(refuse(format!("its mode {mode:04o} lets others in"))
+            .hint(format!("if nothing in it is foreign: chmod 700 {shown}")));
+    }
+    Ok(())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::io(format_args!("tell where {} lies", path.display()), &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::error::Kind;
+    use crate::testing::Folder;
+
+    fn choice(data: &str, runtime: &str) -> Choice {
+        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
+        Choice { data: path(data), runtime: path(runtime), config: None }
+    }
+
+    #[test]
+    fn flags_go_before_environment_before_settings_before_defaults() {
+        let mut environment = Environment { uid: 7, home: Some("/h".into()), ..Default::default() };
+        let none = Choice::default();
+        let data = |flags: &Choice, environment: &Environment, settings: &Choice| {
+            Folders::resolve(flags, environment, settings).unwrap().data
+        };
+        assert_eq!(data(&none, &environment, &none), Path::new("/h/.local/share/maqet"));
+        environment.xdg_data_home = Some("/x".into());
+        assert_eq!(data(&none, &environment, &none), Path::new("/x/maqet"));
+        let settings = choice("/s", "");
+        assert_eq!(data(&none, &environment, &settings), Path::new("/s"));
+        environment.maqet = choice("/e", "");
+        assert_eq!(data(&none, &environment, &settings), Path::new("/e"));
+        assert_eq!(data(&choice("/f", ""), &environment, &settings), Path::new("/f"));
+    }
+
+    #[test]
+    fn without_a_home_root_has_a_place_and_others_are_asked_for_one() {
+        let none = Choice::default();
+        let root = Folders::resolve(&none, &Environment::default(), &none).unwrap();
+        assert_eq!(root.data, Path::new("/var/lib/maqet"));
+        let other = Environment { uid: 7, ..Environment::default() };
+        let error = Folders::resolve(&none, &other, &none).unwrap_err();
+        assert!(error.kind == Kind::Usage && error.hint.is_some());
+    }
+
+    #[test]
+    fn the_runtime_folder_has_its_order_of_candidates() {
+        let environment =
+            Environment { uid: 7, xdg_runtime_dir: Some("/x".into()), ..Default::default() };
+        let candidates = default_runtime_folders(&environment);
+        assert_eq!(
+            candidates,
+            ["/x/maqet", "/run/user/7/maqet", "/tmp/maqet-7"].map(PathBuf::from)
+        );
+        let root = default_runtime_folders(&Environment::default());
+        assert_eq!(root, ["/run/user/0/maqet", "/run/maqet", "/tmp/maqet-0"].map(PathBuf::from));
+        let folders =
+            Folders::resolve(&choice("/d", "/r"), &environment, &Choice::default()).unwrap();
+        assert_eq!(folders.runtime, [PathBuf::from("/r")]);
+    }
+
+    #[test]
+    fn folders_pass_through_a_runners_arguments_unchanged() {
+        let folders = Folders { data: "/d".into(), runtime: vec!["/a".into(), "/b c".into()] };
+        let words = folders.to_arguments().into_iter();
+        assert_eq!(Folders::from_arguments(words), Some(folders));
+        assert_eq!(Folders::from_arguments(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn a_folder_open_to_others_a_link_and_a_file_are_refused_and_left_as_they_are() {
+        let root = Folder::new();
+        let open = root.path().join("open");
+        make_private(&open).unwrap();
+        std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let link = root.path().join("link");
+        std::os::unix::fs::symlink(root.path(), &link).unwrap();
+        for bad in [&open, &file, &link] {
+            let error = make_private(bad).unwrap_err();
+            assert!(error.kind == Kind::Permission && error.hint.is_some(), "{error}");
+        }
+        assert_eq!(std::fs::metadata(&open).unwrap().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn a_made_folder_is_closed_to_others_with_its_parents() {
+        let root = Folder::new();
+        let deep = root.path().join("a/b/c");
+        make_private(&deep).unwrap();
+        for folder in ["a", "a/b", "a/b/c"] {
+            let mode = std::fs::metadata(root.path().join(folder)).unwrap().mode();
+            assert_eq!(mode & 0o777, 0o700, "{folder}");
+        }
+    }
+
+    #[test]
+    fn the_next_candidate_serves_where_the_first_cannot() {
+        let root = Folder::new();
+        let file = root.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let runtime = vec![file.join("maqet"), root.path().join("second")];
+        let folders = Folders { data: root.path().into(), runtime };
+        let made = folders.make_runtime("id").unwrap();
+        assert_eq!(made.path(), root.path().join("second/id"));
+        made.remove();
+        assert!(!made.path().exists());
+    }
+}
