@@ -4,9 +4,11 @@ mod backoff;
 mod error;
 mod lock;
 mod paths;
+mod qemu;
 mod sys;
 #[cfg(test)]
 mod testing;
 mod time;
+mod wire;
 
 fn main() {}

@@ -20,6 +20,9 @@ pub(crate) use rustix::process::Signal;
 /// O_NOFOLLOW as std's `custom_flags` takes it.
 pub(crate) const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 
+/// O_NONBLOCK as std's `custom_flags` takes it.
+pub(crate) const NON_BLOCKING: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
 /// What one descriptor is asked for in a turn of `poll`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interest {

@@ -1,0 +1,3 @@
+//! Everything that knows QEMU.
+
+pub(crate) mod qmp;

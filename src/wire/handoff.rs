@@ -1,0 +1,61 @@
+//! The private pair between `start` and the runner that it spawned: a few lines, once.
+//!
+//! The runner says that it holds both locks, and only then does the command read the definition and
+//! hand it over: so no runner ever starts from a definition that was changed or removed meanwhile.
+//! After that the runner writes at most one error, last. It closes the pair when the VM runs. The
+//! pair shortens a failure; a success is only ever an authenticated ping.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// The longest line on the pair, in bytes: a definition is at most 1 MiB.
+pub(crate) const LINE_LIMIT: usize = 4 << 20;
+
+/// What the runner writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum FromRunner {
+    /// Both locks are mine: send the definition.
+    Locked { locked: bool },
+    /// Another runner holds the lock. That is no failure: it may be starting this very VM.
+    Held { held: bool },
+    /// The start failed.
+    Failed(Error),
+}
+
+/// What the command answers; it closes its writing side instead where the VM is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) name: String,
+    /// The stored definition over the settings' defaults.
+    pub(crate) definition: Map<String, Value>,
+    /// Leave the guest paused before its first instruction.
+    pub(crate) paused: bool,
+}
+
+/// One line of the pair, with its newline.
+pub(crate) fn to_line(message: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(message).expect("JSON values always serialize");
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_messages_are_told_apart() {
+        for message in [
+            FromRunner::Locked { locked: true },
+            FromRunner::Held { held: true },
+            FromRunner::Failed(Error::failed("no").hint("yes")),
+        ] {
+            let line = to_line(&message);
+            assert_eq!(serde_json::from_slice::<FromRunner>(&line).unwrap(), message);
+        }
+        assert!(serde_json::from_str::<FromRunner>("{}").is_err());
+    }
+}

@@ -1,0 +1,306 @@
+//! Requests and replies, one JSON object a line. Bytes become a [`Request`] that cannot be wrong,
+//! or an error that is told to the client; nothing here acts on one.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Kind, Result, quote};
+
+/// The longest request line, in bytes.
+pub(crate) const REQUEST_LIMIT: usize = 1 << 20;
+/// The longest reply line, in bytes.
+pub(crate) const REPLY_LIMIT: usize = 8 << 20;
+/// The longest `id`, in bytes of JSON.
+const ID_LIMIT: usize = 64;
+/// The longest guest's time that a client may ask for: a year.
+const LONGEST_GUEST_TIME: f64 = 366.0 * 86_400.0;
+
+/// What a client wants.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Request {
+    /// A request with an id may be answered out of order, and the id is echoed.
+    pub(crate) id: Option<Value>,
+    pub(crate) call: Call,
+}
+
+/// The methods.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Call {
+    /// Answered `pong` once QEMU is up.
+    Ping,
+    Status,
+    /// One QMP command; QEMU's own answer is the result.
+    Qmp {
+        command: String,
+        arguments: Map<String, Value>,
+    },
+    Stop(StopCall),
+}
+
+/// How the guest is to be stopped.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct StopCall {
+    pub(crate) manner: Manner,
+    /// The guest's time to shut down, in place of the definition's; zero is for ever.
+    pub(crate) guest_time: Option<Duration>,
+    /// Answer at once, not when the guest has ended.
+    pub(crate) at_once: bool,
+}
+
+/// How hard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Ask the guest, then end QEMU.
+    #[default]
+    Orderly,
+    /// End QEMU.
+    Force,
+    /// Ask the guest, and leave it running where it does not heed.
+    NoKill,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRequest {
+    method: String,
+    #[serde(default)]
+    args: Vec<Value>,
+    #[serde(default)]
+    kwargs: Map<String, Value>,
+    #[serde(default)]
+    id: Option<Value>,
+}
+
+/// A request that cannot be obeyed: the id to answer under, and what to answer.
+pub(crate) type Refused = (Option<Value>, Error);
+
+impl Request {
+    /// Reads a client's line.
+    pub(crate) fn parse(line: &[u8]) -> std::result::Result<Request, Box<Refused>> {
+        let raw: RawRequest = serde_json::from_slice(line).map_err(|error| {
+            let error = Error::usage(format!("cannot read the request: {error}"));
+            Box::new((None, error.hint(r#"a request is {"method":"…","args":[…],"kwargs":{…}}"#)))
+        })?;
+        let id = match raw.id {
+            Some(id) if !is_plain_id(&id) => {
+                let error = Error::usage("the id of a request is a short string or a number");
+                return Err(Box::new((None, error)));
+            }
+            id => id,
+        };
+        match call(&raw.method, raw.args, raw.kwargs) {
+            Ok(call) => Ok(Request { id, call }),
+            Err(error) => Err(Box::new((id, error))),
+        }
+    }
+
+    /// The line that asks for this, with its newline.
+    pub(crate) fn to_line(&self) -> Vec<u8> {
+        let (method, args, kwargs) = match &self.call {
+            Call::Ping => ("ping", json!([]), Map::new()),
+            Call::Status => ("status", json!([]), Map::new()),
+            Call::Qmp { command, arguments } => ("qmp", json!([command]), arguments.clone()),
+            Call::Stop(stop) => ("stop", json!([]), stop.to_kwargs()),
+        };
+        let mut request = json!({ "method": method, "args": args, "kwargs": kwargs });
+        if let Some(id) = &self.id {
+            request["id"] = id.clone();
+        }
+        line_of(&request)
+    }
+}
+
+impl From<Call> for Request {
+    fn from(call: Call) -> Request {
+        Request { id: None, call }
+    }
+}
+
+fn is_plain_id(id: &Value) -> bool {
+    (id.is_string() || id.is_number()) && id.to_string().len() <= ID_LIMIT
+}
+
+fn call(method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Call> {
+    let bare = |call: Call| {
+        if args.is_empty() && kwargs.is_empty() {
+            Ok(call)
+        } else {
+            Err(Error::usage(format!("the method {method} takes no arguments")))
+        }
+    };
+    match method {
+        "ping" => bare(Call::Ping),
+        "status" => bare(Call::Status),
+        "qmp" => match args.as_slice() {
+            [Value::String(command)] => {
+                Ok(Call::Qmp { command: command.clone(), arguments: kwargs })
+            }
+            _ => Err(Error::usage("the method qmp takes one argument, the command's name")
+                .hint("the command's own arguments are kwargs")),
+        },
+        "stop" if args.is_empty() => StopCall::from_kwargs(kwargs).map(Call::Stop),
+        "stop" => Err(Error::usage("the method stop takes kwargs only")),
+        _ => Err(Error::usage(format!("no such method: {}", quote(method)))
+            .hint("the methods are ping, status, qmp and stop")),
+    }
+}
+
+impl StopCall {
+    fn from_kwargs(kwargs: Map<String, Value>) -> Result<StopCall> {
+        let mut stop = StopCall::default();
+        for (key, value) in kwargs {
+            match (key.as_str(), value) {
+                ("force", Value::Bool(true)) => stop.manner = Manner::Force,
+                ("kill", Value::Bool(false)) => stop.manner = Manner::NoKill,
+                ("force", Value::Bool(false)) | ("kill", Value::Bool(true)) => {}
+                ("wait", Value::Bool(wait)) => stop.at_once = !wait,
+                ("timeout", Value::Number(seconds)) => {
+                    let seconds = seconds.as_f64().unwrap_or(-1.0);
+                    if !(0.0..=LONGEST_GUEST_TIME).contains(&seconds) {
+                        return Err(Error::usage("the timeout of stop is seconds, up to a year"));
+                    }
+                    stop.guest_time = Some(Duration::from_secs_f64(seconds));
+                }
+                (key, _) => {
+                    return Err(Error::usage(format!("stop cannot use {} so", quote(key))).hint(
+                        "its kwargs are force, kill, wait (booleans) and timeout (seconds)",
+                    ));
+                }
+            }
+        }
+        Ok(stop)
+    }
+
+    fn to_kwargs(&self) -> Map<String, Value> {
+        let mut kwargs = Map::new();
+        match self.manner {
+            Manner::Orderly => {}
+            Manner::Force => drop(kwargs.insert("force".into(), true.into())),
+            Manner::NoKill => drop(kwargs.insert("kill".into(), false.into())),
+        }
+        if let Some(time) = self.guest_time {
+            kwargs.insert("timeout".into(), time.as_secs_f64().into());
+        }
+        if self.at_once {
+            kwargs.insert("wait".into(), false.into());
+        }
+        kwargs
+    }
+}
+
+/// The answer to a request that was obeyed, with its newline.
+pub(crate) fn success(id: Option<&Value>, result: Value) -> Vec<u8> {
+    let mut reply = json!({ "status": "success", "result": result });
+    if let Some(id) = id {
+        reply["id"] = id.clone();
+    }
+    line_of(&reply)
+}
+
+/// The answer to a request that was not, with its newline.
+pub(crate) fn failure(id: Option<&Value>, error: &Error) -> Vec<u8> {
+    let mut reply = json!({ "status": "error", "error": error.message, "kind": error.kind });
+    if let Some(hint) = &error.hint {
+        reply["hint"] = hint.as_str().into();
+    }
+    if let Some(id) = id {
+        reply["id"] = id.clone();
+    }
+    line_of(&reply)
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+enum RawReply {
+    Success { result: Value },
+    Error { error: String, kind: Option<Kind>, hint: Option<String> },
+}
+
+/// Reads a runner's answer: the result, or the error as the runner told it.
+pub(crate) fn parse_reply(line: &[u8]) -> Result<Value> {
+    match serde_json::from_slice(line) {
+        Ok(RawReply::Success { result }) => Ok(result),
+        Ok(RawReply::Error { error, kind, hint }) => {
+            Err(Error { kind: kind.unwrap_or(Kind::Failed), message: error, hint, name: None })
+        }
+        Err(error) => Err(Error::failed(format!("cannot read the runner's answer: {error}"))),
+    }
+}
+
+fn line_of(value: &Value) -> Vec<u8> {
+    let mut line = value.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_survives_its_own_line() {
+        let arguments = json!({"device": "d0", "size": 7}).as_object().unwrap().clone();
+        for call in [
+            Call::Ping,
+            Call::Status,
+            Call::Qmp { command: "query-status".into(), arguments },
+            Call::Stop(StopCall::default()),
+            Call::Stop(StopCall { manner: Manner::Force, guest_time: None, at_once: true }),
+            Call::Stop(StopCall {
+                manner: Manner::NoKill,
+                guest_time: Some(Duration::from_millis(1500)),
+                at_once: false,
+            }),
+        ] {
+            for id in [None, Some(json!(7)), Some(json!("a"))] {
+                let request = Request { id, call: call.clone() };
+                let line = request.to_line();
+                assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
+                assert_eq!(Request::parse(&line).unwrap(), request);
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_1_request_is_understood() {
+        let line = br#"{"method":"qmp","args":["query-status"],"kwargs":{}}"#;
+        let Call::Qmp { command, arguments } = Request::parse(line).unwrap().call else { panic!() };
+        assert!(command == "query-status" && arguments.is_empty());
+        assert_eq!(Request::parse(br#"{"method":"ping"}"#).unwrap().call, Call::Ping);
+    }
+
+    #[test]
+    fn nonsense_is_refused_under_the_id_it_came_with() {
+        for (line, id) in [
+            (r#""#, None),
+            (r#"[]"#, None),
+            (r#"{"method":"ping","id":{}}"#, None),
+            (r#"{"method":"dance","id":5}"#, Some(json!(5))),
+            (r#"{"method":"ping","args":[1],"id":"x"}"#, Some(json!("x"))),
+            (r#"{"method":"ping","extra":1}"#, None),
+            (r#"{"method":"qmp","id":1}"#, Some(json!(1))),
+            (r#"{"method":"qmp","args":[5]}"#, None),
+            (r#"{"method":"stop","kwargs":{"timeout":-1}}"#, None),
+            (r#"{"method":"stop","kwargs":{"timeout":1e300}}"#, None),
+            (r#"{"method":"stop","kwargs":{"hard":true}}"#, None),
+        ] {
+            let (answered, error) = *Request::parse(line.as_bytes()).unwrap_err();
+            assert_eq!((answered, error.kind), (id, Kind::Usage), "{line}");
+        }
+        assert!(Request::parse(&[0xff, 0xfe]).is_err());
+        assert!(Request::parse("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn replies_are_read_back() {
+        let line = success(Some(&json!(3)), json!({"return": {}}));
+        assert_eq!(parse_reply(&line).unwrap(), json!({"return": {}}));
+        let error = Error::conflict("it is busy").hint("wait");
+        assert_eq!(parse_reply(&failure(None, &error)).unwrap_err(), error);
+        let old = parse_reply(br#"{"status":"error","error":"no"}"#).unwrap_err();
+        assert_eq!((old.kind, old.message.as_str()), (Kind::Failed, "no"));
+        assert!(parse_reply(b"{}").is_err());
+    }
+}
