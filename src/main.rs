@@ -5,6 +5,7 @@ mod error;
 mod lock;
 mod paths;
 mod qemu;
+mod runner;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,3 @@
+//! The process of one VM.
+
+mod state;
