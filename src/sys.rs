@@ -230,7 +230,24 @@ pub(crate) fn number(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
 }
 
-/// Whether the other user-visible half of this machine lets us use KVM: /dev/kvm opens.
+/// What tells one boot of this host from another (random(4)).
+pub(crate) fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
+}
+
+/// A pipe, both ends closed on exec: where to read, where to write.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}
+
+/// Renames a file, unless one of the new name is there already (renameat2 RENAME_NOREPLACE).
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+/// Whether we may use KVM: /dev/kvm opens.
 pub(crate) fn kvm_opens() -> bool {
     File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }

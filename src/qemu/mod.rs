@@ -1,3 +1,4 @@
 //! Everything that knows QEMU.
 
+pub(crate) mod program;
 pub(crate) mod qmp;

@@ -1,0 +1,97 @@
+//! Where a live VM is to be found: its runtime folder with the secret, the socket and the status
+//! file, and the `live` link that leads there.
+//!
+//! Only a runner that holds the VM's lock makes or removes these. Nothing is read from clients here.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::net::UnixListener;
+
+use crate::error::{Error, Result};
+use crate::paths::{Folders, RuntimeFolder};
+use crate::sys;
+use crate::wire::secret::Key;
+use crate::wire::status::Status;
+
+/// The longest path of a socket address, in bytes (unix(7): 108 with the closing zero byte).
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The runtime folder of one VM, removed by [`Home::remove`].
+#[derive(Debug)]
+pub(super) struct Home {
+    folders: Folders,
+    id: String,
+    runtime: RuntimeFolder,
+    pub(super) listener: UnixListener,
+    pub(super) key: Key,
+}
+
+impl Home {
+    /// Makes everything anew. What a killed runner left, here or where its link leads, goes first.
+    pub(super) fn make(folders: &Folders, id: &str) -> Result<Home> {
+        if let Some(left) = folders.live_runtime(id) {
+            left.remove();
+        }
+        let runtime = folders.make_runtime(id)?;
+        link(folders, id, &runtime)?;
+        for stale in [runtime.secret(), runtime.socket(), runtime.status()] {
+            match std::fs::remove_file(&stale) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io(format_args!("remove {}", stale.display()), &error));
+                }
+                _ => {}
+            }
+        }
+        let key = Key::random()?;
+        key.write(&runtime.secret())?;
+        let listener = listen(&runtime)?;
+        Ok(Home { folders: folders.clone(), id: id.to_owned(), runtime, listener, key })
+    }
+
+    pub(super) fn socket_path(&self) -> String {
+        self.runtime.socket().to_string_lossy().into_owned()
+    }
+
+    /// Replaces the status file by rename; a failure is nobody's loss while the runner answers.
+    pub(super) fn write_status(&self, status: &Status) {
+        let path = self.runtime.status();
+        let new = path.with_extension("new");
+        let text = serde_json::to_string(status).unwrap_or_default();
+        let written = std::fs::write(&new, text + "\n").and_then(|()| std::fs::rename(&new, &path));
+        if let Err(error) = written {
+            log::warn!("cannot write {}: {error}", path.display());
+        }
+    }
+
+    /// Removes the link and the folder.
+    pub(super) fn remove(self) {
+        let _ = std::fs::remove_file(self.folders.live_link(&self.id));
+        self.runtime.remove();
+    }
+}
+
+/// Points the VM's `live` link at its runtime folder.
+fn link(folders: &Folders, id: &str, runtime: &RuntimeFolder) -> Result<()> {
+    let link = folders.live_link(id);
+    let cannot = |error| Error::io(format_args!("make {}", link.display()), &error);
+    match std::fs::remove_file(&link) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(runtime.path(), &link).map_err(cannot)
+}
+
+/// Binds the socket, through the folder's descriptor where its path is too long for an address.
+fn listen(runtime: &RuntimeFolder) -> Result<UnixListener> {
+    let path = runtime.socket();
+    let cannot = |error| Error::io(format_args!("listen on {}", path.display()), &error);
+    let listener = if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+        let folder = File::open(runtime.path()).map_err(cannot)?;
+        UnixListener::bind(sys::short_path(&folder).join("ipc.sock"))
+    } else {
+        UnixListener::bind(&path)
+    };
+    let listener = listener.map_err(cannot)?;
+    listener.set_nonblocking(true).map_err(cannot)?;
+    Ok(listener)
+}

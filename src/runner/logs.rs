@@ -1,0 +1,309 @@
+//! What the runner writes to disk while a VM lives: capped logs and the lines of its runs.
+//!
+//! A write that fails is dropped and its bytes are counted: a full disk never stops a guest. Only
+//! the holder of the VM's lock writes here.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Error;
+use crate::paths::{VmFolder, rotated};
+use crate::sys;
+use crate::time::Timestamp;
+use crate::wire::runs::{self, End, Line, SeenEvent};
+
+/// The largest size of a log before it is rotated, in bytes.
+const LOG_LIMIT: u64 = 8 << 20;
+/// How many QMP events are remembered for a post-mortem.
+const EVENTS_KEPT: usize = 16;
+
+/// Bytes that could not be written, counted over all files of one VM.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lost(Arc<AtomicU64>);
+
+impl Lost {
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// A log of at most [`LOG_LIMIT`] bytes and one predecessor.
+#[derive(Debug)]
+pub(super) struct CappedLog {
+    path: PathBuf,
+    file: Option<File>,
+    size: u64,
+    lost: Lost,
+}
+
+impl CappedLog {
+    /// Begins a run's log; what an earlier run left becomes the predecessor.
+    pub(super) fn begin(path: PathBuf, lost: Lost) -> CappedLog {
+        let mut log = CappedLog { path, file: None, size: 0, lost };
+        log.rotate();
+        log
+    }
+
+    /// Goes on with the log that is there.
+    pub(super) fn resume(path: PathBuf, lost: Lost) -> CappedLog {
+        let file = open(&path);
+        let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |data| data.len());
+        CappedLog { path, file, size, lost }
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        if self.size + bytes.len() as u64 > LOG_LIMIT {
+            self.rotate();
+        }
+        if self.file.is_none() {
+            self.file = open(&self.path);
+        }
+        let written = match &mut self.file {
+            Some(file) => write_what_fits(file, bytes),
+            None => 0,
+        };
+        self.size += written as u64;
+        if written < bytes.len() {
+            self.lost.add(bytes.len() - written);
+        }
+    }
+
+    pub(super) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    fn rotate(&mut self) {
+        if std::fs::metadata(&self.path).is_ok_and(|found| found.len() > 0) {
+            let _ = std::fs::rename(&self.path, rotated(&self.path));
+        }
+        self.file = open(&self.path);
+        self.size = 0;
+    }
+}
+
+impl Write for CappedLog {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.append(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600).custom_flags(sys::NO_FOLLOW);
+    options.open(path).ok()
+}
+
+fn write_what_fits(file: &mut File, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write(&bytes[written..]) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+/// The last bytes of a stream.
+#[derive(Debug)]
+pub(super) struct Tail {
+    bytes: VecDeque<u8>,
+    limit: usize,
+}
+
+impl Tail {
+    pub(super) fn new(limit: usize) -> Tail {
+        Tail { bytes: VecDeque::new(), limit }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(self.limit)..];
+        let surplus = (self.bytes.len() + bytes.len()).saturating_sub(self.limit);
+        self.bytes.drain(..surplus);
+        self.bytes.extend(bytes);
+    }
+
+    /// As text; what is not UTF-8 is replaced.
+    pub(super) fn text(&self) -> String {
+        let (a, b) = self.bytes.as_slices();
+        String::from_utf8_lossy(&[a, b].concat()).into_owned()
+    }
+}
+
+/// This run, as it is written down.
+#[derive(Debug)]
+pub(super) struct Record {
+    path: PathBuf,
+    run: u64,
+    began_at: Timestamp,
+    events: VecDeque<SeenEvent>,
+    lost: Lost,
+}
+
+impl Record {
+    /// Writes the line with which a run begins; only the last 64 runs are kept.
+    pub(super) fn begin(folder: &VmFolder, lost: Lost) -> Record {
+        let path = folder.runs();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if let Some(kept) = runs::trimmed(&text) {
+            let new = path.with_extension("ndjson.new");
+            if std::fs::write(&new, kept).is_ok() {
+                let _ = std::fs::rename(&new, &path);
+            }
+        }
+        let run = runs::parse(&text).last().map_or(1, |last| last.number + 1);
+        let began_at = Timestamp::now();
+        let record = Record { path, run, began_at, events: VecDeque::new(), lost };
+        let boot_id = sys::boot_id();
+        record.append(&Line::Began { run, at: began_at, boot_id, runner_pid: std::process::id() });
+        record
+    }
+
+    /// Remembers a QMP event for the post-mortem.
+    pub(super) fn saw(&mut self, event: &str) {
+        if self.events.len() == EVENTS_KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(SeenEvent { at: Timestamp::now(), event: event.to_owned() });
+    }
+
+    pub(super) fn up(&self, machine: &str, created: &[PathBuf]) {
+        let created = created.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        self.append(&Line::Up { run: self.run, machine: machine.to_owned(), created });
+    }
+
+    pub(super) fn end(self, end: End, error: Option<&Error>, stderr: &str) {
+        let lines: Vec<&str> = stderr.lines().collect();
+        let last = lines[lines.len().saturating_sub(16)..].join("\n");
+        self.append(&Line::Ended {
+            run: self.run,
+            end,
+            error: error.cloned(),
+            events: self.events.iter().cloned().collect(),
+            stderr: last,
+        });
+    }
+
+    fn append(&self, line: &Line) {
+        let mut text = line.to_text();
+        // A line that a full disk or a kill tore must not swallow this one.
+        if std::fs::read(&self.path).is_ok_and(|found| !found.is_empty() && !found.ends_with(b"\n"))
+        {
+            text.insert(0, '\n');
+        }
+        let written =
+            open(&self.path).map_or(0, |mut file| write_what_fits(&mut file, text.as_bytes()));
+        if written < text.len() {
+            self.lost.add(text.len() - written);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paths::Folders;
+    use crate::testing::Folder;
+    use crate::wire::runs::Outcome;
+
+    fn vm(folder: &Folder) -> VmFolder {
+        let words = [folder.path().as_os_str().to_owned(), "/r".into()];
+        let vm = Folders::from_arguments(words.into_iter()).unwrap().vm("id");
+        std::fs::create_dir_all(vm.path()).unwrap();
+        vm
+    }
+
+    #[test]
+    fn a_log_is_rotated_once_when_it_is_full() {
+        let folder = Folder::new();
+        let path = folder.path().join("console.log");
+        let mut log = CappedLog::begin(path.clone(), Lost::default());
+        let block = vec![b'x'; 1 << 20];
+        for _ in 0..20 {
+            log.append(&block);
+        }
+        let size = |path: &Path| std::fs::metadata(path).unwrap().len();
+        assert_eq!((size(&path), size(&rotated(&path))), (4 << 20, 8 << 20));
+        assert_eq!(log.lost.bytes(), 0);
+    }
+
+    #[test]
+    fn a_new_run_begins_a_new_log_and_keeps_the_last() {
+        let folder = Folder::new();
+        let path = folder.path().join("qemu.log");
+        CappedLog::begin(path.clone(), Lost::default()).append(b"old");
+        CappedLog::begin(path.clone(), Lost::default()).append(b"new");
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read(rotated(&path)).unwrap(), b"old");
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_written_are_counted() {
+        let lost = Lost::default();
+        let mut log = CappedLog::begin("/nonexistent/console.log".into(), lost.clone());
+        log.append(b"12345");
+        assert_eq!(lost.bytes(), 5);
+    }
+
+    #[test]
+    fn a_tail_keeps_the_last_bytes() {
+        let mut tail = Tail::new(4);
+        for piece in ["ab", "cd", "e", "", "fghijk"] {
+            tail.push(piece.as_bytes());
+        }
+        assert_eq!(tail.text(), "hijk");
+    }
+
+    #[test]
+    fn a_run_is_written_down_and_numbered_after_the_last() {
+        let folder = Folder::new();
+        let vm = vm(&folder);
+        for _ in 0..2 {
+            let mut record = Record::begin(&vm, Lost::default());
+            for n in 0..20 {
+                record.saw(&format!("EVENT_{n}"));
+            }
+            record.up("pc-q35-7.2", &["/d".into()]);
+            let end = End {
+                outcome: Outcome::Crashed,
+                exit_code: None,
+                signal: Some(11),
+                by: None,
+                asked_by: None,
+                detail: None,
+                ended_at: None,
+            };
+            record.end(end, None, &"line\n".repeat(30));
+        }
+        let runs = runs::parse(&std::fs::read_to_string(vm.runs()).unwrap());
+        assert_eq!(runs.iter().map(|run| run.number).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(runs[1].events.len(), 16);
+        assert_eq!(runs[1].stderr.lines().count(), 16);
+        assert_eq!(runs[1].machine.as_deref(), Some("pc-q35-7.2"));
+    }
+
+    #[test]
+    fn a_torn_line_does_not_swallow_the_next() {
+        let folder = Folder::new();
+        let vm = vm(&folder);
+        std::fs::write(vm.runs(), r#"{"line":"began","run":1"#).unwrap();
+        let _record = Record::begin(&vm, Lost::default());
+        assert_eq!(runs::parse(&std::fs::read_to_string(vm.runs()).unwrap()).len(), 1);
+    }
+}

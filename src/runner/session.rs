@@ -1,0 +1,362 @@
+//! The clients of a runner: who may connect, what they have said, what waits for them.
+//!
+//! Every limit of the protocol on connections, lines and waiting bytes is kept here. What a request
+//! means is not known here.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::error::Error;
+use crate::sys::{self, Interest};
+use crate::wire::auth::{self, Accepted, Challenge};
+use crate::wire::line::Lines;
+use crate::wire::message::{self, REPLY_LIMIT, REQUEST_LIMIT, Refused, Request};
+use crate::wire::secret::Key;
+
+/// Clients that have not authenticated; one more, and the oldest is dropped.
+const STRANGERS: usize = 16;
+/// Clients that have.
+const CLIENTS: usize = 64;
+/// For a client to authenticate, in all.
+const AUTHENTICATION_LIMIT: Duration = Duration::from_secs(10);
+/// Bytes read from one client in a turn of the loop.
+const READ_PER_TURN: usize = 64 << 10;
+/// Requests taken from one client in a turn of the loop.
+pub(super) const REQUESTS_PER_TURN: usize = 8;
+/// Connections accepted in a turn of the loop.
+const ACCEPTS_PER_TURN: usize = 32;
+/// Requests with an id that one client may have unanswered.
+const UNANSWERED: usize = 32;
+/// Bytes that may wait for one client that reads slowly, and for all of them.
+const WAITING_FOR_ONE: usize = REPLY_LIMIT;
+const WAITING_FOR_ALL: usize = 32 << 20;
+
+#[derive(Debug)]
+enum Standing {
+    Stranger { challenge: Challenge, until: Instant },
+    Client,
+}
+
+#[derive(Debug)]
+struct Session {
+    stream: UnixStream,
+    pid: i32,
+    standing: Standing,
+    lines: Lines,
+    unsent: Vec<u8>,
+    /// A request without an id is being worked on: the next waits, for answers keep their order.
+    busy: bool,
+    unanswered: usize,
+    /// The client will send nothing more.
+    read_closed: bool,
+    /// Close once what waits has been sent.
+    closing: bool,
+}
+
+/// All connections, by a number that is never reused.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    listener: UnixListener,
+    id: String,
+    key: Key,
+    sessions: BTreeMap<u64, Session>,
+    next: u64,
+}
+
+impl Sessions {
+    /// Serves the VM `id` on `listener`, which does not block.
+    pub(super) fn new(listener: UnixListener, id: String, key: Key) -> Sessions {
+        Sessions { listener, id, key, sessions: BTreeMap::new(), next: 1 }
+    }
+
+    pub(super) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// What to poll for, connection by connection. Who still owes us an answer's reading, or whose
+    /// request is being worked on, is not read from: the kernel makes it wait.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (u64, BorrowedFd<'_>, Interest)> {
+        self.sessions.iter().map(|(&number, session)| {
+            let interest = match (session.wants_read(), !session.unsent.is_empty()) {
+                (true, true) => Interest::ReadWrite,
+                (true, false) => Interest::Read,
+                (false, true) => Interest::Write,
+                (false, false) => Interest::Nothing,
+            };
+            (number, session.stream.as_fd(), interest)
+        })
+    }
+
+    /// When the next stranger's time runs out.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.sessions.values().filter_map(Session::until).min()
+    }
+
+    /// Whether a request waits that no byte will announce.
+    pub(super) fn has_work(&self) -> bool {
+        self.sessions.values().any(|session| session.may_take() && session.lines.has_line())
+    }
+
+    pub(super) fn numbers(&self) -> Vec<u64> {
+        self.sessions.keys().copied().collect()
+    }
+
+    /// Takes new connections. A peer of another user is closed without a byte.
+    pub(super) fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.admit(stream),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    if error.kind() != ErrorKind::WouldBlock {
+                        log::warn!("cannot accept a connection: {error}");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: UnixStream) {
+        let Ok((pid, uid)) = sys::peer(&stream) else { return };
+        if uid != sys::effective_uid() {
+            log::warn!("closed a connection of uid {uid}");
+            return;
+        }
+        let (Ok(challenge), Ok(())) = (Challenge::new(&self.id), stream.set_nonblocking(true))
+        else {
+            return;
+        };
+        let strangers = self.sessions.iter().filter(|(_, session)| session.until().is_some());
+        let oldest = strangers.clone().next().map(|(&number, _)| number);
+        if strangers.count() >= STRANGERS
+            && let Some(oldest) = oldest
+        {
+            self.sessions.remove(&oldest);
+        }
+        let mut unsent = challenge.line().into_bytes();
+        unsent.push(b'\n');
+        let until = Instant::now() + AUTHENTICATION_LIMIT;
+        let mut session = Session {
+            stream,
+            pid,
+            standing: Standing::Stranger { challenge, until },
+            lines: Lines::new(auth::LINE_LIMIT),
+            unsent,
+            busy: false,
+            unanswered: 0,
+            read_closed: false,
+            closing: false,
+        };
+        if session.flush() {
+            self.sessions.insert(self.next, session);
+            self.next += 1;
+        }
+    }
+
+    /// Drops strangers whose time is over.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.sessions.retain(|_, session| session.until().is_none_or(|until| now < until));
+    }
+
+    /// Reads and writes what one connection is ready for.
+    pub(super) fn turn(&mut self, number: u64) {
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        // Asked for nothing and yet ready: it has hung up.
+        let hung_up = !session.wants_read() && session.unsent.is_empty();
+        let failed = !session.flush() || (session.wants_read() && !session.read());
+        if hung_up || failed || session.is_done() {
+            self.sessions.remove(&number);
+        }
+    }
+
+    /// The next request of one client, if there is one and its turn has come.
+    pub(super) fn next_request(&mut self, number: u64) -> Option<Result<Request, Box<Refused>>> {
+        loop {
+            let clients = self.sessions.values().filter(|s| s.until().is_none()).count();
+            let session = self.sessions.get_mut(&number)?;
+            if !session.may_take() {
+                if session.is_done() {
+                    self.sessions.remove(&number);
+                }
+                return None;
+            }
+            let line = match session.lines.next_line() {
+                Ok(Some(line)) => line,
+                Ok(None) => {
+                    if session.is_done() {
+                        self.sessions.remove(&number);
+                    }
+                    return None;
+                }
+                Err(_) => {
+                    session.refuse_line();
+                    continue;
+                }
+            };
+            match &session.standing {
+                Standing::Stranger { challenge, .. } => {
+                    let accepted = challenge.verify(&self.key, &line);
+                    session.authenticate(accepted, clients);
+                }
+                Standing::Client => {
+                    let request = Request::parse(&line);
+                    let has_id = match &request {
+                        Ok(request) => request.id.is_some(),
+                        Err(refused) => refused.0.is_some(),
+                    };
+                    session.busy = !has_id;
+                    session.unanswered += usize::from(has_id);
+                    return Some(request);
+                }
+            }
+        }
+    }
+
+    /// Answers the request that came under this id, or the one without an id.
+    pub(super) fn answer(&mut self, number: u64, id: Option<&Value>, answer: Result<Value, Error>) {
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        let mut line = match &answer {
+            Ok(result) => message::success(id, result.clone()),
+            Err(error) => message::failure(id, error),
+        };
+        if line.len() > REPLY_LIMIT {
+            let limit = Error::failed("the answer is longer than the protocol allows");
+            line = message::failure(id, &limit);
+        }
+        match id {
+            None => session.busy = false,
+            Some(_) => session.unanswered = session.unanswered.saturating_sub(1),
+        }
+        session.unsent.extend(line);
+        if session.unsent.len() > WAITING_FOR_ONE + REQUEST_LIMIT || !session.flush() {
+            self.sessions.remove(&number);
+        }
+        self.bound_waiting();
+    }
+
+    /// Who is at the other end, for the record of a stop.
+    pub(super) fn describe(&self, number: u64) -> String {
+        let pid = self.sessions.get(&number).map_or(0, |session| session.pid);
+        format!("a client with pid {pid}")
+    }
+
+    /// Closes those who read slowest while too much waits for all.
+    fn bound_waiting(&mut self) {
+        let waiting = |sessions: &BTreeMap<u64, Session>| -> usize {
+            sessions.values().map(|session| session.unsent.len()).sum()
+        };
+        while waiting(&self.sessions) > WAITING_FOR_ALL {
+            let slowest = self.sessions.iter().max_by_key(|(_, session)| session.unsent.len());
+            match slowest.map(|(&number, _)| number) {
+                Some(number) => drop(self.sessions.remove(&number)),
+                None => return,
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Until when it must have authenticated; `None` once it has.
+    fn until(&self) -> Option<Instant> {
+        match self.standing {
+            Standing::Stranger { until, .. } => Some(until),
+            Standing::Client => None,
+        }
+    }
+
+    fn may_take(&self) -> bool {
+        !self.busy && !self.closing && self.unanswered < UNANSWERED && self.has_room()
+    }
+
+    fn wants_read(&self) -> bool {
+        self.may_take() && !self.read_closed
+    }
+
+    /// A client that does not read its answers is given no more.
+    fn has_room(&self) -> bool {
+        self.unsent.len() < REQUEST_LIMIT
+    }
+
+    fn is_done(&self) -> bool {
+        let idle = !self.busy && self.unanswered == 0;
+        self.unsent.is_empty()
+            && (self.closing || (self.read_closed && idle && !self.lines.has_line()))
+    }
+
+    /// False when the connection is over.
+    fn flush(&mut self) -> bool {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(0) => return false,
+                Ok(count) => drop(self.unsent.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        self.unsent.shrink_to(4096);
+        true
+    }
+
+    /// Reads once; false when the connection failed.
+    fn read(&mut self) -> bool {
+        let mut buffer = vec![0; READ_PER_TURN];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => {
+                self.read_closed = true;
+                true
+            }
+            Ok(count) => {
+                self.lines.push(&buffer[..count]);
+                true
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+        }
+    }
+
+    fn authenticate(&mut self, accepted: Option<Accepted>, clients: usize) {
+        match accepted {
+            None => self.say_last(auth::REFUSAL.into()),
+            Some(_) if clients >= CLIENTS => {
+                let error = Error::conflict("the runner has no room for another client");
+                let line = message::failure(None, &error.hint("try again when others have left"));
+                self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
+            }
+            Some(accepted) => {
+                self.standing = Standing::Client;
+                self.lines.set_limit(REQUEST_LIMIT);
+                if let Accepted::Version2 { proof_line } = accepted {
+                    self.unsent.extend(proof_line.as_bytes());
+                    self.unsent.push(b'\n');
+                }
+                self.flush();
+            }
+        }
+    }
+
+    fn refuse_line(&mut self) {
+        if self.until().is_some() {
+            self.say_last(auth::REFUSAL.into());
+        } else {
+            let error = Error::usage("a request is longer than 1 MiB");
+            let line = message::failure(None, &error);
+            self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
+        }
+    }
+
+    fn say_last(&mut self, line: String) {
+        self.unsent.extend(line.as_bytes());
+        self.unsent.push(b'\n');
+        self.closing = true;
+        self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests;
