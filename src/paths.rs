@@ -254,6 +254,12 @@ impl RuntimeFolder {
         self.0.join("status")
     }
 
+    /// Makes this very folder again where it was removed, with its parents.
+    pub(crate) fn remake(&self) -> Result<()> {
+        make_private(self.0.parent().unwrap_or(Path::new("/")))?;
+        make_private(&self.0)
+    }
+
     /// Removes what a runner puts here, and the folder. Only a holder of the VM's lock calls this;
     /// a folder that is not safely ours is left alone.
     pub(crate) fn remove(&self) {

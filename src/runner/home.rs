@@ -22,30 +22,28 @@ pub(super) struct Home {
     folders: Folders,
     id: String,
     runtime: RuntimeFolder,
-    pub(super) listener: UnixListener,
-    pub(super) key: Key,
 }
 
 impl Home {
-    /// Makes everything anew. What a killed runner left, here or where its link leads, goes first.
-    pub(super) fn make(folders: &Folders, id: &str) -> Result<Home> {
+    /// Makes everything for a VM being started. What a killed runner left, here or where its link
+    /// leads, goes first.
+    pub(super) fn make(folders: &Folders, id: &str) -> Result<(Home, UnixListener, Key)> {
         if let Some(left) = folders.live_runtime(id) {
             left.remove();
         }
         let runtime = folders.make_runtime(id)?;
         link(folders, id, &runtime)?;
-        for stale in [runtime.secret(), runtime.socket(), runtime.status()] {
-            match std::fs::remove_file(&stale) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(Error::io(format_args!("remove {}", stale.display()), &error));
-                }
-                _ => {}
-            }
-        }
-        let key = Key::random()?;
-        key.write(&runtime.secret())?;
-        let listener = listen(&runtime)?;
-        Ok(Home { folders: folders.clone(), id: id.to_owned(), runtime, listener, key })
+        let (listener, key) = furnish(&runtime)?;
+        Ok((Home { folders: folders.clone(), id: id.to_owned(), runtime }, listener, key))
+    }
+
+    /// Makes everything anew at the recorded path, or where a VM being started would have it.
+    pub(super) fn renew(&mut self) -> Result<(UnixListener, Key)> {
+        let there = self.runtime.remake().map(|()| self.runtime.clone());
+        let runtime = there.or_else(|_| self.folders.make_runtime(&self.id))?;
+        link(&self.folders, &self.id, &runtime)?;
+        self.runtime = runtime;
+        furnish(&self.runtime)
     }
 
     pub(super) fn socket_path(&self) -> String {
@@ -68,6 +66,21 @@ impl Home {
         let _ = std::fs::remove_file(self.folders.live_link(&self.id));
         self.runtime.remove();
     }
+}
+
+/// Puts a new secret and a new socket into the folder.
+fn furnish(runtime: &RuntimeFolder) -> Result<(UnixListener, Key)> {
+    for stale in [runtime.secret(), runtime.socket(), runtime.status()] {
+        match std::fs::remove_file(&stale) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(format_args!("remove {}", stale.display()), &error));
+            }
+            _ => {}
+        }
+    }
+    let key = Key::random()?;
+    key.write(&runtime.secret())?;
+    Ok((listen(runtime)?, key))
 }
 
 /// Points the VM's `live` link at its runtime folder.

@@ -74,6 +74,13 @@ impl Sessions {
         Sessions { listener, id, key, sessions: BTreeMap::new(), next: 1 }
     }
 
+    /// Serves on another socket, with another key, from here on. Clients that have authenticated
+    /// stay.
+    pub(super) fn listen_anew(&mut self, listener: UnixListener, key: Key) {
+        self.listener = listener;
+        self.key = key;
+    }
+
     pub(super) fn listener(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }

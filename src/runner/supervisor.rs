@@ -1,0 +1,413 @@
+//! The runner's loop: it sleeps until something happens, tells the state machine, does what it says,
+//! and answers clients.
+//!
+//! It is a set of descriptors and decides nothing by itself: what an input means is `state`'s, what
+//! may wait and how long is each part's own. It never opens the database and never waits for a
+//! client, a disk or QEMU.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::home::Home;
+use super::logs::{Lost, Record};
+use super::monitor::{Asker, Monitor, News};
+use super::session::{REQUESTS_PER_TURN, Sessions};
+use super::starter::Starter;
+use super::state::{Action, Exit, Input, Machine, Order, Phase, StopRequest};
+use super::streams::{AgentChannel, Output, Signals};
+use super::turn::{self, Source};
+use crate::error::{Error, Kind};
+use crate::qemu::hint;
+use crate::qemu::qmp::{Answer, machine_of};
+use crate::sys::{self, Interest, Signal};
+use crate::time::Timestamp;
+use crate::wire::message::{Call, Request, StopCall};
+use crate::wire::runs::End;
+use crate::wire::status::Status;
+
+/// What does not change while QEMU lives.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) accel: &'static str,
+    pub(super) sandbox: bool,
+    /// The files that were made for this start.
+    pub(super) created: Vec<PathBuf>,
+    pub(super) spawned: Instant,
+}
+
+/// QEMU's process and everything that leads to it.
+#[derive(Debug)]
+pub(super) struct Qemu {
+    pub(super) child: Child,
+    pub(super) pidfd: OwnedFd,
+    pub(super) monitor: Monitor,
+    pub(super) console: Output,
+    /// Kept open: QEMU would see the end of its console's input.
+    pub(super) _console_input: OwnedFd,
+    pub(super) stderr: Output,
+    pub(super) agent: AgentChannel,
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Up,
+    Ended,
+}
+
+/// A request that is answered when something has happened.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    session: u64,
+    request: Option<Value>,
+    until: Until,
+}
+
+/// The end of a VM's run, and what is left to be done about it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) end: End,
+    /// Where it never came up: what the command that started it is to be told.
+    pub(super) error: Option<Error>,
+    /// The end of QEMU's standard error.
+    pub(super) stderr: String,
+}
+
+/// One VM, from QEMU's spawn to its end.
+#[derive(Debug)]
+pub(super) struct Supervisor<'a> {
+    pub(super) facts: Facts,
+    pub(super) machine: Machine,
+    pub(super) qemu: Qemu,
+    pub(super) sessions: Sessions,
+    pub(super) signals: Signals,
+    pub(super) starter: &'a mut Starter,
+    pub(super) home: &'a mut Home,
+    pub(super) record: &'a mut Record,
+    pub(super) lost: Lost,
+    /// When the present state began.
+    pub(super) since: Timestamp,
+    pub(super) waiting: Vec<Waiting>,
+}
+
+impl Supervisor<'_> {
+    /// Runs until QEMU has ended.
+    ///
+    /// # Errors
+    /// Only where the kernel refuses to `poll`; QEMU then ends with the runner.
+    pub(super) fn run(mut self) -> std::io::Result<Ended> {
+        self.home.write_status(&self.status());
+        while self.machine.phase() != Phase::Ended {
+            let busy = self.sessions.has_work();
+            let deadline = if busy { Some(Instant::now()) } else { self.deadline() };
+            let ready = turn::wait(&self.sources(), deadline)?;
+            for source in ready {
+                self.take(source);
+            }
+            self.take_requests();
+            let now = Instant::now();
+            self.sessions.expire(now);
+            if self.machine.deadline().is_some_and(|at| at <= now) {
+                self.tell(Input::DeadlinePassed);
+            }
+        }
+        Ok(self.conclude())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.machine.deadline().into_iter().chain(self.sessions.deadline()).min()
+    }
+
+    /// What to poll for, the console first.
+    fn sources(&self) -> Vec<(Source, std::os::fd::BorrowedFd<'_>, Interest)> {
+        let qemu = &self.qemu;
+        let reads = [
+            (Source::Console, qemu.console.source()),
+            (Source::Stderr, qemu.stderr.source()),
+            (Source::Agent, qemu.agent.source()),
+            (Source::StopSignal, Some(self.signals.stop_source())),
+            (Source::HangUp, Some(self.signals.hang_up_source())),
+            (Source::Starter, self.starter.source()),
+            (Source::Listener, Some(self.sessions.listener())),
+            (Source::Exit, Some(qemu.pidfd.as_fd())),
+        ];
+        let mut sources: Vec<_> = reads
+            .into_iter()
+            .filter_map(|(source, fd)| Some((source, fd?, Interest::Read)))
+            .collect();
+        sources.extend(qemu.monitor.source().map(|(fd, what)| (Source::Monitor, fd, what)));
+        let sessions = self.sessions.sources();
+        sources.extend(sessions.map(|(number, fd, what)| (Source::Session(number), fd, what)));
+        sources
+    }
+
+    fn take(&mut self, source: Source) {
+        match source {
+            Source::Console => drop(self.qemu.console.drain()),
+            Source::Stderr => drop(self.qemu.stderr.drain()),
+            Source::Agent => self.qemu.agent.drain(),
+            Source::Monitor => drop(self.hear_monitor()),
+            Source::Exit => self.reap(),
+            Source::StopSignal => {
+                for _ in 0..self.signals.stops() {
+                    self.tell(Input::StopSignal);
+                }
+            }
+            Source::HangUp => {
+                if self.signals.hang_ups() > 0 {
+                    self.renew_home();
+                }
+            }
+            Source::Starter => {
+                if self.starter.has_left() {
+                    self.tell(Input::StarterLeft);
+                }
+            }
+            Source::Listener => self.sessions.accept(),
+            Source::Session(number) => self.sessions.turn(number),
+        }
+    }
+
+    /// Tells the machine what happened, and does what it says.
+    fn tell(&mut self, input: Input) {
+        let before = self.machine.state();
+        log::debug!("{:?}: {input:?}", self.machine.phase());
+        let actions = self.machine.handle(input, Instant::now());
+        let after = self.machine.state();
+        if after != before {
+            log::info!("{before} -> {after}");
+            self.since = Timestamp::now();
+            if self.machine.phase() != Phase::Ended {
+                self.home.write_status(&self.status());
+            }
+        }
+        for action in actions {
+            log::debug!("{action:?}");
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Execute(order) => {
+                let news = self.qemu.monitor.order(order);
+                self.hear(news);
+            }
+            Action::Terminate => self.signal(Signal::TERM),
+            Action::Kill => {
+                self.signal(Signal::CONT);
+                self.signal(Signal::KILL);
+            }
+            Action::Ready => {
+                self.starter.dismiss();
+                self.answer_waiting(Until::Up, || Ok("pong".into()));
+            }
+            Action::GiveUpStopping => self.answer_waiting(Until::Ended, || {
+                Err(Error::timeout("the guest did not shut down in time; it runs on"))
+            }),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Err(error) = sys::pidfd_send(&self.qemu.pidfd, signal) {
+            log::error!("cannot send {signal:?} to QEMU: {error}");
+        }
+    }
+
+    /// Takes what QEMU says; false when it said nothing.
+    fn hear_monitor(&mut self) -> bool {
+        let news = self.qemu.monitor.turn();
+        let heard = !news.is_empty();
+        self.hear(news);
+        heard
+    }
+
+    fn hear(&mut self, news: impl IntoIterator<Item = News>) {
+        for news in news {
+            match news {
+                News::Greeting => self.tell(Input::Greeted),
+                News::Answer(Asker::Machine(order), answer) => self.hear_answer(order, answer),
+                News::Answer(Asker::Client { session, request }, answer) => {
+                    self.sessions.answer(session, request.as_ref(), Ok(answer.into_value()));
+                }
+                News::Event { name, data } => {
+                    self.record.saw(&name);
+                    match name.as_str() {
+                        "STOP" => self.tell(Input::GuestPaused),
+                        "RESUME" => self.tell(Input::GuestResumed),
+                        "SHUTDOWN" => {
+                            let reason = data.get("reason").and_then(Value::as_str);
+                            self.tell(Input::ShutDown(reason.unwrap_or_default().into()));
+                        }
+                        _ => {}
+                    }
+                }
+                News::Lost(why) => {
+                    log::info!("the monitor is closed: {why}");
+                    for asker in self.qemu.monitor.unanswered() {
+                        if let Asker::Client { session, request } = asker {
+                            let error = Error::failed("QEMU closed its monitor before it answered");
+                            self.sessions.answer(session, request.as_ref(), Err(error));
+                        }
+                    }
+                    self.tell(Input::MonitorLost(why));
+                }
+            }
+        }
+    }
+
+    fn hear_answer(&mut self, order: Order, answer: Answer) {
+        match answer {
+            Answer::Return(value) => {
+                if order == Order::MachineType
+                    && let Some(machine) = value.as_str().and_then(machine_of)
+                {
+                    self.record.up(machine, &self.facts.created);
+                }
+                self.tell(Input::Returned(order));
+            }
+            Answer::Error { desc, .. } => self.tell(Input::Refused(order, desc)),
+        }
+    }
+
+    /// QEMU has ended: its last words are taken first, for they say why.
+    fn reap(&mut self) {
+        while self.qemu.console.drain() {}
+        while self.qemu.stderr.drain() {}
+        while self.hear_monitor() {}
+        let exit = match self.qemu.child.wait() {
+            Ok(status) => Exit { code: status.code(), signal: status.signal() },
+            Err(error) => {
+                log::error!("cannot learn how QEMU ended: {error}");
+                Exit { code: None, signal: None }
+            }
+        };
+        self.tell(Input::Exited(exit));
+    }
+
+    fn renew_home(&mut self) {
+        log::info!("SIGHUP: making the runtime folder anew");
+        match self.home.renew() {
+            Ok((listener, key)) => {
+                self.sessions.listen_anew(listener, key);
+                self.home.write_status(&self.status());
+            }
+            Err(error) => log::error!("{error}"),
+        }
+    }
+
+    fn take_requests(&mut self) {
+        for number in self.sessions.numbers() {
+            for _ in 0..REQUESTS_PER_TURN {
+                match self.sessions.next_request(number) {
+                    Some(Ok(request)) => self.serve(number, request),
+                    Some(Err(refused)) => {
+                        let (id, error) = *refused;
+                        self.sessions.answer(number, id.as_ref(), Err(error));
+                    }
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, session: u64, Request { id: request, call }: Request) {
+        let answer = match call {
+            Call::Ping if self.machine.came_up() => Ok("pong".into()),
+            Call::Ping => {
+                self.waiting.push(Waiting { session, request, until: Until::Up });
+                return;
+            }
+            Call::Status => Ok(json!(self.status())),
+            Call::Qmp { .. } if !self.machine.came_up() => {
+                Err(Error::conflict("the VM is still starting"))
+            }
+            Call::Qmp { .. } if !self.machine.monitor_usable() => Err(Error::failed(
+                "QEMU's monitor is closed: this VM can only be stopped",
+            )),
+            Call::Qmp { .. } if !self.qemu.monitor.has_room() => {
+                Err(Error::conflict("too many QMP commands wait for QEMU's answer"))
+            }
+            Call::Qmp { command, arguments } => {
+                let asker = Asker::Client { session, request };
+                let news = self.qemu.monitor.execute(asker, &command, arguments);
+                self.hear(news);
+                return;
+            }
+            Call::Stop(StopCall { manner, guest_time, at_once }) => {
+                let asked_by = self.sessions.describe(session);
+                if !at_once {
+                    let request = request.clone();
+                    self.waiting.push(Waiting { session, request, until: Until::Ended });
+                }
+                self.tell(Input::Stop(StopRequest { manner, guest_time, asked_by }));
+                if !at_once {
+                    return;
+                }
+                Ok(json!({ "state": self.machine.state() }))
+            }
+        };
+        self.sessions.answer(session, request.as_ref(), answer);
+    }
+
+    fn answer_waiting(&mut self, until: Until, answer: impl Fn() -> Result<Value, Error>) {
+        let (due, rest) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|one| one.until == until);
+        self.waiting = rest;
+        let due: Vec<Waiting> = due;
+        for Waiting { session, request, .. } in due {
+            self.sessions.answer(session, request.as_ref(), answer());
+        }
+    }
+
+    fn status(&self) -> Status {
+        let lives = self.machine.phase() != Phase::Ended;
+        Status {
+            vm_id: self.facts.id.clone(),
+            name: self.facts.name.clone(),
+            state: self.machine.state(),
+            running: lives,
+            runner_pid: std::process::id(),
+            qemu_pid: lives.then(|| self.qemu.child.id()),
+            accel: self.facts.accel.to_owned(),
+            uptime: self.facts.spawned.elapsed().as_secs(),
+            since: self.since,
+            socket_path: self.home.socket_path(),
+            sandbox: self.facts.sandbox,
+            log_bytes_lost: self.lost.bytes(),
+        }
+    }
+
+    /// Puts the end together, and tells it to those who waited for it.
+    fn conclude(mut self) -> Ended {
+        let end = self.machine.end(Timestamp::now());
+        let stderr = self.qemu.stderr.tail();
+        let error = (!self.machine.came_up()).then(|| start_error(&end, &stderr));
+        let result = json!({ "state": self.machine.state(), "last_exit": end });
+        self.answer_waiting(Until::Ended, || Ok(result.clone()));
+        let told = error.clone().unwrap_or_else(|| Error::new(Kind::NotRunning, "the VM has ended"));
+        self.answer_waiting(Until::Up, || Err(told.clone()));
+        Ended { end, error, stderr }
+    }
+}
+
+/// Why a start failed, in QEMU's own words where it said something.
+fn start_error(end: &End, stderr: &str) -> Error {
+    let why = match (&end.detail, &end.asked_by) {
+        (Some(detail), _) => detail.clone(),
+        (None, Some(who)) => format!("it was stopped by {who} before it ran"),
+        (None, None) => "QEMU ended before it ran".into(),
+    };
+    let error = Error::failed(why).quoting(stderr);
+    match hint::for_words(stderr) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
