@@ -1,4 +1,7 @@
 //! Everything that knows QEMU.
+//!
+//! Pure: a definition becomes a command line, bytes become messages, an image's header is read. No
+//! process is started and no socket opened here; `program` alone looks at the file system.
 
 pub(crate) mod hint;
 pub(crate) mod program;

@@ -1,0 +1,333 @@
+//! The table of every key that a definition may have.
+//!
+//! Flags, hints, merging and reading all follow it: a key that is not here does not exist. It says
+//! what a key looks like, never what QEMU makes of it. To add a key: a row here, its type in
+//! `types`, its line in `read`.
+
+use serde_json::Value;
+
+use super::units::Bare;
+use crate::error::{Error, Result, quote};
+
+/// One key.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    /// What holds when the key is not given, for a person.
+    pub(crate) default: &'static str,
+    /// One line for `--help` and the manual.
+    pub(crate) help: &'static str,
+    pub(crate) support: Support,
+}
+
+/// Whether maqet obeys a key. What it does not obey it refuses: nothing is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Support {
+    Now,
+    /// Known and refused by name, except where the value asks for nothing (`false`, `[]`, `{}`).
+    Later,
+}
+
+/// What a key's value looks like.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Text,
+    Bool,
+    /// A whole number within a range.
+    Count {
+        min: u64,
+        max: u64,
+    },
+    /// A count, or an object of these keys.
+    CountOr {
+        min: u64,
+        max: u64,
+        keys: &'static [Key],
+    },
+    /// A size in bytes; `Bare` tells what one without a unit means.
+    Size(Bare),
+    Duration,
+    /// A file or folder; a relative one is relative to the source that names it.
+    Path,
+    /// A program: a path where it has a `/`, else a name to be found in PATH.
+    Program,
+    Choice(Choice),
+    Object(&'static [Key]),
+    /// An object of strings under any key.
+    Labels,
+    /// A list of objects with names; one without is called `prefix` and its place in the list.
+    Items {
+        prefix: &'static str,
+        keys: &'static [Key],
+    },
+    /// A list of strings, to which every source adds.
+    Words,
+    /// A list of anything, to which every source adds.
+    Anything,
+}
+
+/// One word of a few.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) now: &'static [&'static str],
+    /// Words that are known and not supported yet.
+    pub(crate) later: &'static [&'static str],
+    /// Whether the key takes an object too, which is not supported yet.
+    pub(crate) object_later: bool,
+}
+
+/// The keys of a definition, in the order in which they are shown.
+pub(crate) const DEFINITION: &[Key] = &[
+    now("name", Kind::Text, "none", "what the VM is called"),
+    now("description", Kind::Text, "none", "a text for people"),
+    now("labels", Kind::Labels, "none", "words of your own to choose VMs by"),
+    now(
+        "binary",
+        Kind::Program,
+        "qemu-system-ARCH of this machine",
+        "the QEMU to run: a path, or a name in PATH",
+    ),
+    now("machine", Kind::Text, "q35 on x86, virt elsewhere", "QEMU's machine type"),
+    now("accel", one_of(&["auto", "kvm", "tcg"], &[]), "auto", "how the guest's code is run"),
+    now("cpu_model", Kind::Text, "host with KVM, max with TCG", "QEMU's CPU model"),
+    now("cpu", Kind::CountOr { min: 1, max: 4096, keys: CPU }, "1", "how many CPUs the guest has"),
+    now("memory", Kind::Size(Bare::Mebibytes), "1G", "the guest's memory"),
+    now("firmware", choice(&["bios"], &["uefi"], true), "bios", "what starts the guest"),
+    now("kernel", Kind::Path, "none", "a kernel to start directly"),
+    now("initrd", Kind::Path, "none", "the initial RAM disk of that kernel"),
+    now("append", Kind::Text, "none", "the command line of that kernel"),
+    now("boot", Kind::Object(BOOT), "the firmware's", "from what the firmware starts"),
+    now(
+        "display",
+        choice(&["none"], &["vnc", "spice", "gtk", "sdl"], true),
+        "none",
+        "where the guest's screen is shown",
+    ),
+    now(
+        "vga",
+        one_of(&["std", "none", "virtio", "cirrus", "qxl", "vmware"], &[]),
+        "std where the machine has VGA",
+        "the graphics card",
+    ),
+    now("storage", Kind::Items { prefix: "disk", keys: STORAGE }, "none", "disks"),
+    now(
+        "network",
+        Kind::Items { prefix: "net", keys: NETWORK },
+        "one of type user",
+        "network cards",
+    ),
+    now("serial", Kind::Bool, "true", "a serial console"),
+    now("agent", Kind::Bool, "true", "a channel for the guest agent"),
+    now("rng", Kind::Bool, "true", "random numbers from the host"),
+    now(
+        "hotplug_slots",
+        count(0, 16),
+        "4 on PCI Express",
+        "empty root ports for devices added to the running VM",
+    ),
+    now("sandbox", Kind::Bool, "true", "QEMU's system call filter"),
+    now("stop_timeout", Kind::Duration, "60s", "how long the guest may take to shut down"),
+    now(
+        "restart",
+        one_of(&["never"], &["on-failure", "always"]),
+        "never",
+        "what follows when QEMU has ended",
+    ),
+    later("autostart", Kind::Bool, "false", "start with the host"),
+    now("protect", Kind::Bool, "false", "refuse to remove the VM and its disks"),
+    later("template", Kind::Bool, "false", "never start, and allow linked clones"),
+    later("arguments", Kind::Anything, "none", "QEMU options as structured values"),
+    now("args", Kind::Words, "none", "QEMU options as words of argv, verbatim"),
+];
+
+/// The keys of `cpu` as an object.
+pub(crate) const CPU: &[Key] = &[
+    now("sockets", count(1, 4096), "1", "sockets of the machine"),
+    now("cores", count(1, 4096), "1", "cores of a socket"),
+    now("threads", count(1, 4096), "1", "threads of a core"),
+];
+
+/// The keys of `boot`.
+pub(crate) const BOOT: &[Key] = &[
+    now("order", Kind::Text, "the firmware's", "QEMU's drive letters in order, such as cdn"),
+    now("menu", Kind::Bool, "false", "the firmware's boot menu"),
+];
+
+/// The keys of an item of `storage`.
+pub(crate) const STORAGE: &[Key] = &[
+    now("name", Kind::Text, "disk and its place", "what the disk is called"),
+    now(
+        "type",
+        one_of(&["qcow2", "raw"], &["vdi", "vhdx", "vpc", "vmdk", "virtfs"]),
+        "that of the file, else qcow2",
+        "the format of the image",
+    ),
+    now("file", Kind::Path, "disks/NAME.TYPE in the VM's folder", "the image"),
+    now(
+        "size",
+        Kind::Size(Bare::Refused),
+        "none",
+        "how large the image is made where it does not exist",
+    ),
+    later("from", Kind::Path, "none", "an image to copy at the first start"),
+    now(
+        "interface",
+        one_of(&["virtio"], &["scsi", "sata", "ide", "nvme", "usb", "none"]),
+        "virtio",
+        "what the guest sees",
+    ),
+    now("media", one_of(&["disk"], &["cdrom"]), "disk", "what kind of drive it is"),
+    now("readonly", Kind::Bool, "false", "the guest may not write"),
+    now("backing_file", Kind::Path, "none", "the image that this one stands on"),
+    now(
+        "backing_format",
+        one_of(&["qcow2", "raw"], &["vdi", "vhdx", "vpc", "vmdk"]),
+        "that of the file",
+        "the format of that image",
+    ),
+    now(
+        "cache",
+        one_of(&["writeback", "none", "writethrough", "directsync", "unsafe"], &[]),
+        "writeback",
+        "how the host caches it",
+    ),
+    now(
+        "aio",
+        one_of(&["threads", "native", "io_uring"], &[]),
+        "threads",
+        "how the host reads and writes it",
+    ),
+    now(
+        "discard",
+        one_of(&["ignore", "unmap"], &[]),
+        "ignore",
+        "whether the guest can give space back",
+    ),
+    now("serial", Kind::Text, "none", "a serial number, at most 20 bytes"),
+    now("bootindex", count(0, i32::MAX as u64), "none", "the place in the order of starting"),
+    later("path", Kind::Path, "none", "virtfs: the folder to share"),
+    later("tag", Kind::Text, "none", "virtfs: what the guest mounts it by"),
+    later(
+        "security_model",
+        one_of(&[], &["mapped-xattr", "mapped-file", "passthrough", "none"]),
+        "mapped-xattr",
+        "virtfs: whose files they are",
+    ),
+];
+
+/// The keys of an item of `network`.
+pub(crate) const NETWORK: &[Key] = &[
+    now("name", Kind::Text, "net and its place", "what the card is called"),
+    now(
+        "type",
+        one_of(&["user", "none"], &["tap", "bridge", "socket"]),
+        "user",
+        "what the card is connected to; none: no card",
+    ),
+    now(
+        "model",
+        one_of(&["virtio", "e1000", "e1000e", "rtl8139"], &[]),
+        "virtio",
+        "what the guest sees",
+    ),
+    now("mac", Kind::Text, "made of the VM's id and the card's name", "the hardware address"),
+    later("ports", Kind::Anything, "none", "ports of the host that lead into the guest"),
+    later("ifname", Kind::Text, "none", "tap: the interface of the host"),
+    later("bridge", Kind::Text, "none", "bridge: the bridge of the host"),
+    later("options", Kind::Anything, "none", "further options of QEMU's netdev"),
+];
+
+/// The row of `name` in a table.
+pub(crate) fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
+    keys.iter().find(|key| key.name == name)
+}
+
+impl Key {
+    /// Whether the key has one value that can be written as one word, so that a flag can give it.
+    pub(crate) fn is_scalar(&self) -> bool {
+        !matches!(
+            self.kind,
+            Kind::Object(_) | Kind::Labels | Kind::Items { .. } | Kind::Words | Kind::Anything
+        )
+    }
+
+    /// The value that a flag or a `KEY=VALUE` gives in JSON: booleans and counts as such, anything
+    /// else as a string, which `read` takes as it stands.
+    pub(crate) fn value_of(&self, text: &str) -> Result<Value> {
+        match self.kind {
+            Kind::Bool => match text {
+                "true" | "on" | "yes" => Ok(true.into()),
+                "false" | "off" | "no" => Ok(false.into()),
+                _ => Err(self.refuse(text, "true or false")),
+            },
+            Kind::Count { .. } | Kind::CountOr { .. } => match text.parse::<u64>() {
+                Ok(count) => Ok(count.into()),
+                Err(_) => Err(self.refuse(text, "a whole number")),
+            },
+            _ => Ok(text.into()),
+        }
+    }
+
+    fn refuse(&self, text: &str, expected: &str) -> Error {
+        Error::usage(format!("{}: expected {expected}, found {}", self.name, quote(text)))
+    }
+}
+
+const fn now(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
+    Key { name, kind, default, help, support: Support::Now }
+}
+
+const fn later(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
+    Key { name, kind, default, help, support: Support::Later }
+}
+
+const fn count(min: u64, max: u64) -> Kind {
+    Kind::Count { min, max }
+}
+
+const fn one_of(now: &'static [&'static str], later: &'static [&'static str]) -> Kind {
+    choice(now, later, false)
+}
+
+const fn choice(
+    now: &'static [&'static str],
+    later: &'static [&'static str],
+    object_later: bool,
+) -> Kind {
+    Kind::Choice(Choice { now, later, object_later })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_key_stands_once_in_its_table_and_has_a_line_of_help() {
+        for table in [DEFINITION, CPU, BOOT, STORAGE, NETWORK] {
+            for (place, key) in table.iter().enumerate() {
+                assert!(table[..place].iter().all(|other| other.name != key.name), "{}", key.name);
+                assert!(!key.help.is_empty() && !key.default.is_empty(), "{}", key.name);
+                assert!(key.help.len() <= 72 && !key.help.ends_with('.'), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_becomes_the_type_of_its_key() {
+        for (table, key, text, expected) in [
+            (DEFINITION, "protect", "on", json!(true)),
+            (DEFINITION, "serial", "false", json!(false)),
+            (DEFINITION, "cpu", "4", json!(4)),
+            (DEFINITION, "memory", "512", json!("512")),
+            (DEFINITION, "machine", "true", json!("true")),
+            (STORAGE, "serial", "0042", json!("0042")),
+            (STORAGE, "bootindex", "1", json!(1)),
+        ] {
+            assert_eq!(find(table, key).unwrap().value_of(text).unwrap(), expected);
+        }
+        assert!(find(DEFINITION, "protect").unwrap().value_of("True").is_err());
+        assert!(find(DEFINITION, "cpu").unwrap().value_of("-1").is_err());
+    }
+}
