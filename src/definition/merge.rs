@@ -1,0 +1,254 @@
+//! Several JSON objects to one: the sources of a command, and a change onto what is stored.
+//!
+//! Only shapes are known here. What does not look as it should is kept as it is, so that `read`
+//! refuses it by name. Paths are made absolute here too, since only a source knows where it lies.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use super::keys::{self, Key, Kind};
+use crate::error::{Error, Result, quote};
+
+/// What becomes of lists to which every source adds.
+#[derive(Clone, Copy, PartialEq)]
+enum Lists {
+    Grow,
+    Replace,
+}
+
+/// Merges the next source of one command over `base`; the first one merges over an empty object.
+///
+/// Objects merge deeply, of scalars the last wins, `null` takes the default back, an empty list
+/// empties the list, `storage` and `network` merge by name, `args` and `arguments` grow.
+pub(crate) fn merge(base: &mut Map<String, Value>, over: Map<String, Value>) {
+    definition(base, over, Lists::Grow);
+}
+
+/// Merges what a command gives onto a stored definition: as `merge`, but `args` and `arguments`
+/// replace the stored ones, so that applying twice is applying once.
+pub(crate) fn change(stored: &mut Map<String, Value>, change: Map<String, Value>) {
+    definition(stored, change, Lists::Replace);
+}
+
+/// Makes the relative paths of one source absolute: they begin at `folder`, which is absolute
+/// itself. A program without a `/` stays a name. Fails (usage) where the path is not UTF-8, since
+/// JSON cannot hold it.
+pub(crate) fn absolute(source: &mut Map<String, Value>, folder: &Path) -> Result<()> {
+    paths(source, keys::DEFINITION, folder)
+}
+
+fn definition(base: &mut Map<String, Value>, over: Map<String, Value>, lists: Lists) {
+    for (name, value) in over {
+        let kind = keys::find(keys::DEFINITION, &name).map(|key| key.kind);
+        match (kind, value) {
+            (Some(Kind::Items { prefix, .. }), Value::Array(new)) => {
+                let stored = base.remove(&name);
+                base.insert(name, items(stored, new, prefix));
+            }
+            (Some(Kind::Words | Kind::Anything), Value::Array(new)) if lists == Lists::Grow => {
+                match base.get_mut(&name) {
+                    Some(Value::Array(all)) if !new.is_empty() => all.extend(new),
+                    _ => drop(base.insert(name, Value::Array(new))),
+                }
+            }
+            (_, value) => deep(base, name, value),
+        }
+    }
+}
+
+/// A list of items merged by name. Two items of one name in `new` stay two: `read` refuses them.
+fn items(stored: Option<Value>, new: Vec<Value>, prefix: &str) -> Value {
+    let mut all = match stored {
+        Some(Value::Array(all)) if !new.is_empty() => all,
+        _ => Vec::new(),
+    };
+    let mut is_merged = vec![false; all.len()];
+    for (place, item) in new.into_iter().enumerate() {
+        let Value::Object(mut item) = item else {
+            all.push(item);
+            continue;
+        };
+        if item.get("name").is_none_or(Value::is_null) {
+            item.insert("name".to_owned(), format!("{prefix}{place}").into());
+        }
+        let same = |(at, other): (usize, &Value)| !is_merged[at] && other["name"] == item["name"];
+        let known = is_merged.len();
+        match all[..known].iter().enumerate().position(same) {
+            Some(at) => {
+                is_merged[at] = true;
+                if let Value::Object(into) = &mut all[at] {
+                    item.into_iter().for_each(|(name, value)| deep(into, name, value));
+                }
+            }
+            None => {
+                let mut fresh = Map::new();
+                item.into_iter().for_each(|(name, value)| deep(&mut fresh, name, value));
+                all.push(Value::Object(fresh));
+            }
+        }
+    }
+    Value::Array(all)
+}
+
+fn deep(base: &mut Map<String, Value>, name: String, value: Value) {
+    match value {
+        Value::Null => drop(base.remove(&name)),
+        Value::Object(over) => {
+            if !base.get(&name).is_some_and(Value::is_object) {
+                base.insert(name.clone(), Value::Object(Map::new()));
+            }
+            if let Some(Value::Object(into)) = base.get_mut(&name) {
+                over.into_iter().for_each(|(inner, value)| deep(into, inner, value));
+            }
+        }
+        scalar_or_list => drop(base.insert(name, scalar_or_list)),
+    }
+}
+
+fn paths(map: &mut Map<String, Value>, keys: &'static [Key], folder: &Path) -> Result<()> {
+    for (name, value) in map {
+        match (keys::find(keys, name).map(|key| key.kind), value) {
+            (Some(Kind::Path), Value::String(path)) if !path.is_empty() => {
+                *path = joined(folder, path)?;
+            }
+            (Some(Kind::Program), Value::String(path)) if path.contains('/') => {
+                *path = joined(folder, path)?;
+            }
+            (Some(Kind::Object(inner)), Value::Object(map)) => paths(map, inner, folder)?,
+            (Some(Kind::Items { keys: inner, .. }), Value::Array(all)) => {
+                for item in all.iter_mut().filter_map(Value::as_object_mut) {
+                    paths(item, inner, folder)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `folder/path` without `.` steps. `..` stays: behind a symbolic link it is not what it looks like.
+fn joined(folder: &Path, path: &str) -> Result<String> {
+    let whole: PathBuf =
+        folder.join(path).components().filter(|part| *part != Component::CurDir).collect();
+    whole.into_os_string().into_string().map_err(|whole| {
+        Error::usage(format!(
+            "the path {} is not UTF-8, and a definition can hold no other",
+            quote(&whole.to_string_lossy())
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    fn all_of(sources: &[Value]) -> Value {
+        let mut base = Map::new();
+        sources.iter().for_each(|source| merge(&mut base, map(source.clone())));
+        Value::Object(base)
+    }
+
+    #[test]
+    fn sources_merge_left_to_right() {
+        for (sources, expected) in [
+            (
+                vec![json!({"cpu":1,"memory":"1G"}), json!({"cpu":2})],
+                json!({"cpu":2,"memory":"1G"}),
+            ),
+            (vec![json!({"cpu":1}), json!({"cpu":null})], json!({})),
+            (vec![json!({"cpu":null,"labels":{"a":null,"b":"1"}})], json!({"labels":{"b":"1"}})),
+            (
+                vec![json!({"cpu":{"cores":2}}), json!({"cpu":{"threads":2}})],
+                json!({"cpu":{"cores":2,"threads":2}}),
+            ),
+            (vec![json!({"cpu":4}), json!({"cpu":{"cores":2}})], json!({"cpu":{"cores":2}})),
+            (vec![json!({"args":["-a"]}), json!({"args":["-b"]})], json!({"args":["-a","-b"]})),
+            (vec![json!({"args":["-a"]}), json!({"args":[]})], json!({"args":[]})),
+            (vec![json!({"args":["-a"]}), json!({"args":null})], json!({})),
+            (
+                vec![json!({"arguments":["x"]}), json!({"arguments":[{"y":1}]})],
+                json!({"arguments":["x",{"y":1}]}),
+            ),
+            (vec![json!({"unknown":[1]}), json!({"unknown":[2]})], json!({"unknown":[2]})),
+        ] {
+            assert_eq!(all_of(&sources), expected, "{sources:?}");
+        }
+    }
+
+    #[test]
+    fn items_merge_by_name_and_an_unnamed_one_is_named_by_its_place() {
+        for (sources, expected) in [
+            (
+                vec![
+                    json!({"storage":[{"size":"1G"},{"name":"data","size":"2G","cache":"none"}]}),
+                    json!({"storage":[{"name":"data","size":"3G"},{"size":"4G"}]}),
+                ],
+                json!({"storage":[
+                    {"name":"disk0","size":"1G"},
+                    {"name":"data","size":"3G","cache":"none"},
+                    {"name":"disk1","size":"4G"},
+                ]}),
+            ),
+            (
+                vec![
+                    json!({"network":[{"type":"user","model":"e1000"}]}),
+                    json!({"network":[{"name":null,"model":null}]}),
+                ],
+                json!({"network":[{"name":"net0","type":"user"}]}),
+            ),
+            (vec![json!({"network":[{}]}), json!({"network":[]})], json!({"network":[]})),
+            (
+                vec![json!({"network":[]}), json!({"network":[{}]})],
+                json!({"network":[{"name":"net0"}]}),
+            ),
+            (
+                vec![json!({"storage":[{"name":"a","size":"1G"},{"name":"a","size":"2G"}]})],
+                json!({"storage":[{"name":"a","size":"1G"},{"name":"a","size":"2G"}]}),
+            ),
+            (vec![json!({"storage":[3]})], json!({"storage":[3]})),
+            (vec![json!({"storage":[3]}), json!({"storage":"x"})], json!({"storage":"x"})),
+        ] {
+            assert_eq!(all_of(&sources), expected, "{sources:?}");
+        }
+    }
+
+    #[test]
+    fn changing_twice_is_changing_once() {
+        let given = json!({"args":["-b"],"storage":[{"size":"1G"}],"network":[],"cpu":2});
+        let mut stored = map(json!({"args":["-a"],"storage":[{"name":"disk0","file":"/x"}]}));
+        change(&mut stored, map(given.clone()));
+        let once = stored.clone();
+        assert_eq!(once["args"], json!(["-b"]));
+        assert_eq!(once["storage"], json!([{"name":"disk0","file":"/x","size":"1G"}]));
+        change(&mut stored, map(given));
+        assert_eq!(stored, once);
+    }
+
+    #[test]
+    fn paths_begin_at_the_folder_of_their_source() {
+        let mut source = map(json!({
+            "kernel": "./k", "initrd": "/i", "append": "root=./x", "binary": "qemu", "description": "./d",
+            "storage": [{"file": "../a, b.qcow2", "backing_file": "base.raw"}, 3],
+        }));
+        absolute(&mut source, Path::new("/home/./me")).unwrap();
+        assert_eq!(
+            Value::Object(source),
+            json!({
+                "kernel": "/home/me/k", "initrd": "/i", "append": "root=./x", "binary": "qemu",
+                "description": "./d",
+                "storage": [
+                    {"file": "/home/me/../a, b.qcow2", "backing_file": "/home/me/base.raw"}, 3
+                ],
+            })
+        );
+        let mut source = map(json!({"binary": "./qemu"}));
+        absolute(&mut source, Path::new("/opt")).unwrap();
+        assert_eq!(source["binary"], "/opt/qemu");
+    }
+}

@@ -1,0 +1,256 @@
+//! One JSON object read by its table of keys: unknown and unsupported keys, wrong types, and where.
+//!
+//! What a definition as a whole must fulfil is not known here.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use crate::definition::keys::{self, Key, Kind, Support};
+use crate::definition::nearest::nearest;
+use crate::definition::types::Program;
+use crate::definition::units::{self, Limit};
+use crate::error::{Error, Result, quote};
+
+/// An object whose keys are all known and supported. Its values are looked at when they are asked
+/// for, by the name of a key; a `null` counts as not given.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    place: String,
+    map: &'a Map<String, Value>,
+    keys: &'static [Key],
+}
+
+impl<'a> Fields<'a> {
+    /// `place` is the object's JSON path, empty for a whole definition.
+    pub(super) fn new(
+        place: &str,
+        map: &'a Map<String, Value>,
+        keys: &'static [Key],
+    ) -> Result<Fields<'a>> {
+        let fields = Fields { place: place.to_owned(), map, keys };
+        for (name, value) in map {
+            let Some(key) = keys::find(keys, name) else {
+                return Err(fields.unknown(name));
+            };
+            if key.support == Support::Later && !asks_for_nothing(value) {
+                return Err(Error::usage(format!("{} is not supported yet", fields.path(name))));
+            }
+        }
+        Ok(fields)
+    }
+
+    /// The same for a value that must be an object.
+    pub(super) fn of(place: &str, value: &'a Value, keys: &'static [Key]) -> Result<Fields<'a>> {
+        match value {
+            Value::Object(map) => Fields::new(place, map, keys),
+            other => Err(expected(place, "an object", other)),
+        }
+    }
+
+    /// The JSON path of one of the keys: `storage[1].size`.
+    pub(super) fn path(&self, name: &str) -> String {
+        // A key that a person made up may be anything: it is escaped and cut like any value.
+        let quoted = quote(name);
+        let shown = quoted.trim_matches('"');
+        if self.place.is_empty() { shown.to_owned() } else { format!("{}.{shown}", self.place) }
+    }
+
+    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    /// An error about one of the keys.
+    pub(super) fn refuse(&self, name: &str, why: impl AsRef<str>) -> Error {
+        Error::usage(format!("{}: {}", self.path(name), why.as_ref()))
+    }
+
+    /// A text without a zero byte, which no argv can hold.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&'a str>> {
+        self.value(name).map(|value| text(&self.path(name), value)).transpose()
+    }
+
+    pub(super) fn bool(&self, name: &str) -> Result<Option<bool>> {
+        self.value(name)
+            .map(|value| {
+                value.as_bool().ok_or_else(|| expected(&self.path(name), "true or false", value))
+            })
+            .transpose()
+    }
+
+    /// A whole number within the range of the key's table row.
+    pub(super) fn count<T: TryFrom<u64>>(&self, name: &str) -> Result<Option<T>> {
+        let (least, most) = match keys::find(self.keys, name).map(|key| key.kind) {
+            Some(Kind::Count { min, max } | Kind::CountOr { min, max, .. }) => (min, max),
+            _ => (0, u64::MAX),
+        };
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let within = value.as_u64().filter(|count| (least..=most).contains(count));
+        match within.and_then(|count| T::try_from(count).ok()) {
+            Some(count) => Ok(Some(count)),
+            None => Err(expected(
+                &self.path(name),
+                &format!("a whole number, {least} to {most}"),
+                value,
+            )),
+        }
+    }
+
+    /// A size in bytes.
+    pub(super) fn size(&self, name: &str) -> Result<Option<u64>> {
+        let bare = match keys::find(self.keys, name).map(|key| key.kind) {
+            Some(Kind::Size(bare)) => bare,
+            _ => units::Bare::Refused,
+        };
+        let path = self.path(name);
+        self.value(name)
+            .map(|value| match value {
+                Value::String(written) => {
+                    units::size(written, bare).map_err(|error| at(&path, error))
+                }
+                Value::Number(number) => {
+                    units::size(&number.to_string(), bare).map_err(|error| at(&path, error))
+                }
+                other => Err(expected(&path, "a size such as \"20G\"", other)),
+            })
+            .transpose()
+    }
+
+    pub(super) fn duration(&self, name: &str) -> Result<Option<Limit>> {
+        let path = self.path(name);
+        self.value(name)
+            .map(|value| match value {
+                Value::String(written) => Limit::parse(written).map_err(|error| at(&path, error)),
+                Value::Number(number) => {
+                    Limit::parse(&number.to_string()).map_err(|error| at(&path, error))
+                }
+                other => Err(expected(&path, "a time such as \"60s\"", other)),
+            })
+            .transpose()
+    }
+
+    /// An absolute path.
+    pub(super) fn file(&self, name: &str) -> Result<Option<PathBuf>> {
+        match self.text(name)? {
+            None => Ok(None),
+            Some("") => Err(self.refuse(name, "the path is empty")),
+            Some(path) if path.starts_with('/') => Ok(Some(path.into())),
+            Some(path) => {
+                Err(self.refuse(name, format!("{} is not an absolute path", quote(path))))
+            }
+        }
+    }
+
+    pub(super) fn program(&self, name: &str) -> Result<Option<Program>> {
+        match self.text(name)? {
+            Some("") => Err(self.refuse(name, "the name is empty")),
+            Some(program) if !program.contains('/') => Ok(Some(Program::Name(program.to_owned()))),
+            _ => Ok(self.file(name)?.map(Program::Path)),
+        }
+    }
+
+    /// One of the words of the key's table row, as the type that `of` makes of it.
+    pub(super) fn choice<T>(
+        &self,
+        name: &str,
+        of: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        let Some(Kind::Choice(choice)) = keys::find(self.keys, name).map(|key| key.kind) else {
+            return Ok(None);
+        };
+        if value.is_object() && choice.object_later {
+            return Err(Error::usage(format!(
+                "{} as an object is not supported yet",
+                self.path(name)
+            )));
+        }
+        let all = choice.now.iter().chain(choice.later);
+        let known = all.clone().copied().collect::<Vec<_>>().join(", ");
+        let word = value
+            .as_str()
+            .ok_or_else(|| expected(&self.path(name), &format!("one of {known}"), value))?;
+        if choice.later.contains(&word) {
+            return Err(self.refuse(name, format!("{} is not supported yet", quote(word))));
+        }
+        // A word may be in the table and have no type only where it is the sole one.
+        of(word).map(Some).ok_or_else(|| {
+            let error = expected(&self.path(name), &format!("one of {known}"), value);
+            match nearest(word, all.copied()) {
+                Some(near) => error.hint(format!("did you mean {}?", quote(near))),
+                None => error,
+            }
+        })
+    }
+
+    /// Looks at a key that has but one supported value, which is the default.
+    pub(super) fn only_default(&self, name: &str) -> Result<()> {
+        let Some(Kind::Choice(choice)) = keys::find(self.keys, name).map(|key| key.kind) else {
+            return Ok(());
+        };
+        self.choice(name, |word| choice.now.contains(&word).then_some(())).map(drop)
+    }
+
+    /// The elements of a list, each with its JSON path.
+    pub(super) fn list(&self, name: &str) -> Result<Option<Vec<(String, &'a Value)>>> {
+        let path = self.path(name);
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Array(all)) => Ok(Some(
+                all.iter().enumerate().map(|(n, value)| (format!("{path}[{n}]"), value)).collect(),
+            )),
+            Some(other) => Err(expected(&path, "a list", other)),
+        }
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let error = Error::usage(format!("{}: there is no such key", self.path(name)));
+        match nearest(name, self.keys.iter().map(|key| key.name)) {
+            Some(known) => error.hint(format!("did you mean {}?", self.path(known))),
+            None => error.hint("see \"maqet help definition\""),
+        }
+    }
+}
+
+/// A text without a zero byte.
+pub(super) fn text<'a>(path: &str, value: &'a Value) -> Result<&'a str> {
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            Err(Error::usage(format!("{path}: a zero byte cannot be given to QEMU")))
+        }
+        Value::String(text) => Ok(text),
+        other => Err(expected(path, "a string", other)),
+    }
+}
+
+/// What was expected at `path`, and what stands there.
+pub(super) fn expected(path: &str, what: &str, found: &Value) -> Error {
+    let found = match found {
+        Value::Null => "null".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => format!("the number {number}"),
+        Value::String(text) => quote(text),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    };
+    Error::usage(format!("{path}: expected {what}, found {found}"))
+}
+
+/// The same error with the place in front.
+pub(in crate::definition) fn at(place: &str, mut error: Error) -> Error {
+    error.message = format!("{place}: {}", error.message);
+    error
+}
+
+fn asks_for_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(all) => all.is_empty(),
+        Value::Object(all) => all.is_empty(),
+        _ => false,
+    }
+}

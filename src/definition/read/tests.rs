@@ -1,0 +1,284 @@
+//! Reading definitions: what is taken, and what each refusal says.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::definition::keys::{self, Key, Kind, Support};
+use crate::definition::types::{
+    Accel, Cpu, Definition, Discard, Format, Link, Model, Program, Vga,
+};
+use crate::definition::units::Limit;
+use crate::error::{self, Result};
+
+fn read(value: Value) -> Result<Definition> {
+    Definition::read(value.as_object().unwrap())
+}
+
+#[test]
+fn an_empty_definition_is_the_default_vm() {
+    let vm = Definition::read(&Map::new()).unwrap();
+    assert_eq!((vm.cpu, vm.memory, vm.accel), (Cpu::Count(1), 1 << 30, Accel::Auto));
+    assert_eq!((vm.serial, vm.sandbox, vm.protect), (true, true, false));
+    assert_eq!((vm.agent, vm.rng, vm.vga, vm.network), (None, None, None, None));
+    assert_eq!(vm.stop_timeout, Limit::After(Duration::from_secs(60)));
+    assert!(vm.storage.is_empty() && vm.args.is_empty());
+}
+
+#[test]
+fn a_full_definition_is_read() {
+    let vm = read(json!({
+        "name": "web", "description": "two\nlines", "labels": {"env": "prod", "a b": ""},
+        "binary": "/opt/qemu,x", "machine": "pc-q35-7.2", "accel": "tcg", "cpu_model": "Fujitsu MB86904",
+        "cpu": {"sockets": 2, "cores": 4}, "memory": 512, "firmware": "bios",
+        "kernel": "/k", "initrd": "/i", "append": "console=ttyS0,115200 root=/dev/vda",
+        "boot": {"order": "cdn", "menu": true}, "display": "none", "vga": "virtio",
+        "storage": [
+            {"name": "root", "type": "raw", "file": "/a.img", "serial": "S1", "bootindex": 0},
+            {"size": "20G", "cache": "none", "aio": "native", "discard": "unmap", "readonly": true,
+             "interface": "virtio", "media": "disk"},
+            {"name": "x", "backing_file": "/base.raw", "backing_format": "raw"},
+        ],
+        "network": [{"model": "e1000"}, {"name": "off", "type": "none", "mac": "52:54:00:Aa:00:01"}],
+        "serial": false, "agent": false, "rng": true, "hotplug_slots": 0, "sandbox": false,
+        "stop_timeout": "2m", "restart": "never", "autostart": false, "protect": true,
+        "template": false, "arguments": [], "args": ["-device", "edu,x=1"],
+    }))
+    .unwrap();
+    assert_eq!(vm.name.unwrap().as_str(), "web");
+    assert_eq!(vm.labels["a b"], "");
+    assert_eq!(vm.binary, Some(Program::Path("/opt/qemu,x".into())));
+    assert_eq!(vm.cpu, Cpu::Topology { sockets: 2, cores: 4, threads: 1 });
+    assert_eq!((vm.memory, vm.vga), (512 << 20, Some(Vga::Virtio)));
+    assert_eq!(vm.direct_boot.unwrap().append.unwrap(), "console=ttyS0,115200 root=/dev/vda");
+    assert_eq!(vm.args, ["-device", "edu,x=1"]);
+    let folder = Path::new("/vm");
+    let [root, second, linked] = &vm.storage[..] else { panic!("three disks") };
+    assert_eq!((root.path(folder), root.is_made_when_absent()), ("/a.img".into(), false));
+    assert_eq!(second.path(folder), Path::new("/vm/disks/disk1.qcow2"));
+    assert_eq!((second.size, second.discard), (Some(20 << 30), Some(Discard::Unmap)));
+    assert_eq!(linked.backing.as_ref().unwrap().format, Format::Raw);
+    assert!(linked.is_made_when_absent());
+    let cards = vm.network.unwrap();
+    assert_eq!(
+        (cards[0].name.as_str(), cards[0].model, cards[0].mac),
+        ("net0", Model::E1000, None)
+    );
+    assert_eq!(cards[1].link, Link::None);
+    assert_eq!(cards[1].mac.unwrap().to_string(), "52:54:00:aa:00:01");
+}
+
+#[test]
+fn every_refusal_names_the_key_and_the_reason() {
+    let long = "x".repeat(27);
+    for (definition, expected) in [
+        (json!({"memroy": 1}), "memroy: there is no such key\nhint: did you mean memory?"),
+        (json!({"q\n": 1}), "q\\n: there is no such key\nhint: see"),
+        (
+            json!({"storage": [{"size": "1G"}, {"siez": "1G"}]}),
+            "storage[1].siez: there is no such key\nhint: did you mean storage[1].size?",
+        ),
+        (
+            json!({"cpu": {"core": 2}}),
+            "cpu.core: there is no such key\nhint: did you mean cpu.cores?",
+        ),
+        (json!({"name": "a/b"}), "name: \"a/b\" cannot be a VM's name"),
+        (json!({"name": 3}), "name: expected a string, found the number 3"),
+        (json!({"description": "a\u{0}b"}), "description: a zero byte"),
+        (json!({"labels": {"a": 1}}), "labels.\"a\": expected a string, found the number 1"),
+        (json!({"labels": []}), "labels: expected an object, found a list"),
+        (json!({"binary": ""}), "binary: the name is empty"),
+        (json!({"binary": "./q"}), "binary: \"./q\" is not an absolute path"),
+        (json!({"machine": "q35,accel=kvm"}), "machine: \"q35,accel=kvm\" is not the name"),
+        (json!({"machine": "-x"}), "machine: "),
+        (
+            json!({"accel": "KVM"}),
+            "accel: expected one of auto, kvm, tcg, found \"KVM\"\nhint: did you mean \"kvm\"?",
+        ),
+        (json!({"accel": true}), "accel: expected one of auto, kvm, tcg, found true"),
+        (json!({"cpu_model": "host,+vmx"}), "cpu_model: \"host,+vmx\" is not the name"),
+        (json!({"cpu": 0}), "cpu: expected a whole number, 1 to 4096, found the number 0"),
+        (json!({"cpu": "2"}), "cpu: expected a whole number, 1 to 4096, found \"2\""),
+        (json!({"cpu": 1.5}), "cpu: expected a whole number"),
+        (json!({"cpu": {"sockets": 64, "cores": 65}}), "cpu: 4160 CPUs are more"),
+        (json!({"cpu": {"cores": 0}}), "cpu.cores: expected a whole number"),
+        (json!({"memory": true}), "memory: expected a size such as"),
+        (json!({"memory": -1}), "memory: \"-1\" is not a size"),
+        (json!({"memory": 1e30}), "memory: "),
+        (json!({"memory": 0}), "memory: \"0\" is not a size: it is nothing"),
+        (json!({"initrd": "/i"}), "initrd: it needs a kernel"),
+        (json!({"append": "x"}), "append: it needs a kernel"),
+        (json!({"kernel": "-x"}), "kernel: \"-x\" is not an absolute path"),
+        (json!({"kernel": ""}), "kernel: the path is empty"),
+        (json!({"boot": "c"}), "boot: expected an object, found \"c\""),
+        (json!({"boot": {"order": "c,menu=on"}}), "boot.order: expected letters a to p"),
+        (json!({"boot": {"order": "cc"}}), "boot.order: expected letters a to p"),
+        (json!({"storage": {}}), "storage: expected a list, found an object"),
+        (json!({"storage": ["20G"]}), "storage[0]: expected an object, found \"20G\""),
+        (json!({"storage": [{}]}), "storage[0].size: a disk needs"),
+        (
+            json!({"storage": [{"size": 20}]}),
+            "storage[0].size: \"20\" is not a size: it has no unit",
+        ),
+        (json!({"storage": [{"file": "/x"}]}), "storage[0].type: it is missing"),
+        (
+            json!({"storage": [{"file": "x", "size": "1G"}]}),
+            "storage[0].file: \"x\" is not an absolute",
+        ),
+        (
+            json!({"storage": [{"file": "/x.ISO"}]}),
+            "storage[0].file: a file that ends in .iso is a cdrom",
+        ),
+        (json!({"storage": [{"name": "a,b", "size": "1G"}]}), "storage[0].name: \"a,b\" cannot be"),
+        (json!({"storage": [{"name": "", "size": "1G"}]}), "storage[0].name: \"\" cannot be"),
+        (json!({"storage": [{"name": long, "size": "1G"}]}), "storage[0].name: "),
+        (
+            json!({"storage": [{"name": "disk1", "size": "1G"}, {"size": "1G"}]}),
+            "storage[1].name: there are two of the name \"disk1\"",
+        ),
+        (
+            json!({"storage": [{"size": "1G", "backing_file": "/b"}]}),
+            "storage[0].backing_format: it is missing",
+        ),
+        (
+            json!({"storage": [{"size": "1G", "backing_format": "raw"}]}),
+            "storage[0].backing_format: it needs",
+        ),
+        (
+            json!({"storage": [{"type": "raw", "backing_file": "/b", "backing_format": "raw"}]}),
+            "storage[0].backing_file: an image of type raw",
+        ),
+        (
+            json!({"storage": [{"size": "1G", "aio": "native"}]}),
+            "storage[0].aio: \"native\" needs a cache",
+        ),
+        (json!({"storage": [{"size": "1G", "serial": "x".repeat(21)}]}), "storage[0].serial: "),
+        (
+            json!({"storage": [{"size": "1G", "bootindex": -1}]}),
+            "storage[0].bootindex: expected a whole number",
+        ),
+        (
+            json!({"storage": [{"size": "1G", "interface": "sata"}]}),
+            "storage[0].interface: \"sata\" is not supported yet",
+        ),
+        (json!({"network": "none"}), "network: expected a list, found \"none\""),
+        (
+            json!({"network": [{"type": "usr"}]}),
+            "network[0].type: expected one of user, none, tap, bridge, socket, found \"usr\"\nhint: did you mean \"user\"?",
+        ),
+        (json!({"network": [{"mac": "52:54:00:00:00"}]}), "network[0].mac: expected six pairs"),
+        (
+            json!({"network": [{"mac": "52:54:00:00:00:00:00"}]}),
+            "network[0].mac: expected six pairs",
+        ),
+        (json!({"network": [{"mac": "52:54:00:00:00:+1"}]}), "network[0].mac: expected six pairs"),
+        (
+            json!({"network": [{"mac": "01:00:00:00:00:00"}]}),
+            "network[0].mac: \"01:00:00:00:00:00\" is not the address",
+        ),
+        (json!({"serial": "on"}), "serial: expected true or false, found \"on\""),
+        (json!({"hotplug_slots": 17}), "hotplug_slots: expected a whole number, 0 to 16"),
+        (json!({"stop_timeout": "1w"}), "stop_timeout: \"1w\" is not a time"),
+        (json!({"stop_timeout": []}), "stop_timeout: expected a time such as"),
+        (json!({"args": "-x"}), "args: expected a list, found \"-x\""),
+        (json!({"args": ["-x", 1]}), "args[1]: expected a string, found the number 1"),
+    ] {
+        let error = read(definition.clone()).unwrap_err();
+        assert!(error.to_string().starts_with(expected), "{definition}\n  {error}\n  {expected}");
+        assert_eq!(error.kind, error::Kind::Usage);
+    }
+}
+
+/// A definition in which `key` of `table` has this value, and its path.
+fn with(table: &str, key: &str, value: Value) -> (Value, String) {
+    match table {
+        "" => (json!({ key: value }), key.to_owned()),
+        _ => (json!({ table: [{ key: value }] }), format!("{table}[0].{key}")),
+    }
+}
+
+const TABLES: [(&str, &[Key]); 3] =
+    [("", keys::DEFINITION), ("storage", keys::STORAGE), ("network", keys::NETWORK)];
+
+#[test]
+fn every_key_and_word_that_is_not_supported_yet_is_refused_by_name() {
+    let mut refused = 0;
+    for (table, keys) in TABLES {
+        for key in keys {
+            let mut values = match key.kind {
+                Kind::Choice(choice) => choice.later.iter().map(|word| json!(word)).collect(),
+                _ if key.support == Support::Later => vec![json!(true), json!(["x"]), json!("x")],
+                _ => Vec::new(),
+            };
+            if matches!(key.kind, Kind::Choice(choice) if choice.object_later) {
+                values.push(json!({"vnc": {}}));
+            }
+            for value in values {
+                let (definition, path) = with(table, key.name, value);
+                let error = read(definition).unwrap_err();
+                assert!(error.message.starts_with(&path), "{error}");
+                assert!(error.message.ends_with("not supported yet"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 40);
+}
+
+#[test]
+fn every_word_of_the_table_is_read() {
+    for (table, keys) in TABLES {
+        for key in keys.iter().filter(|key| key.support == Support::Now) {
+            let Kind::Choice(choice) = key.kind else { continue };
+            for word in choice.now {
+                let (mut definition, path) = with(table, key.name, json!(word));
+                if table == "storage" {
+                    definition["storage"][0]["size"] = json!("1G");
+                }
+                // What else such a disk needs.
+                match (key.name, *word) {
+                    ("aio", "native") => definition["storage"][0]["cache"] = json!("none"),
+                    ("backing_format", _) => definition["storage"][0]["backing_file"] = json!("/b"),
+                    _ => {}
+                }
+                assert!(read(definition).is_ok(), "{path} {word}");
+            }
+        }
+    }
+}
+
+#[test]
+fn null_is_as_good_as_nothing() {
+    let mut definition = Map::new();
+    for key in keys::DEFINITION {
+        definition.insert(key.name.to_owned(), Value::Null);
+    }
+    assert_eq!(Definition::read(&definition).unwrap(), read(json!({})).unwrap());
+}
+
+#[test]
+fn reading_never_panics_whatever_stands_where() {
+    let values = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(1.5),
+        json!(u64::MAX),
+        json!(""),
+        json!("\u{0}"),
+        json!("é,\n\""),
+        json!([]),
+        json!([[]]),
+        json!({}),
+        json!({"name": 1}),
+        json!([{"": {}}]),
+    ];
+    for (table, keys) in TABLES {
+        for key in keys {
+            for value in &values {
+                let _ = read(with(table, key.name, value.clone()).0);
+            }
+        }
+    }
+}

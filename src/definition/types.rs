@@ -1,0 +1,265 @@
+//! A definition as the rest of the program sees it: every value is right by its type.
+//!
+//! `read` makes these from JSON. What follows from the machine, from the host or from the VM's id is
+//! not decided here: such a value is `None` where the definition says nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::name::VmName;
+use super::units::Limit;
+
+/// What a person has decided about one VM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Definition {
+    pub(crate) name: Option<VmName>,
+    pub(crate) description: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// `None`: the system emulator of this host's architecture.
+    pub(crate) binary: Option<Program>,
+    /// `None`: the default for the binary's architecture.
+    pub(crate) machine: Option<MachineType>,
+    pub(crate) accel: Accel,
+    /// `None`: `host` with KVM, `max` with TCG.
+    pub(crate) cpu_model: Option<CpuModel>,
+    pub(crate) cpu: Cpu,
+    /// In bytes.
+    pub(crate) memory: u64,
+    pub(crate) direct_boot: Option<DirectBoot>,
+    pub(crate) boot: Boot,
+    /// `None`: std where the machine has VGA.
+    pub(crate) vga: Option<Vga>,
+    pub(crate) storage: Vec<Disk>,
+    /// `None`: one of type user where the machine takes one.
+    pub(crate) network: Option<Vec<Card>>,
+    pub(crate) serial: bool,
+    /// `None`: true where the machine takes one. The same holds for the next two.
+    pub(crate) agent: Option<bool>,
+    pub(crate) rng: Option<bool>,
+    /// `None`: 4 where the machine has PCI Express.
+    pub(crate) hotplug_slots: Option<u8>,
+    pub(crate) sandbox: bool,
+    pub(crate) stop_timeout: Limit,
+    pub(crate) protect: bool,
+    /// Words of argv; none holds a zero byte.
+    pub(crate) args: Vec<String>,
+}
+
+/// A program to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// To be found in PATH; without a `/`.
+    Name(String),
+    /// Absolute.
+    Path(PathBuf),
+}
+
+/// QEMU's name of a machine: `[A-Za-z0-9][A-Za-z0-9_.+-]*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MachineType(pub(in crate::definition) String);
+
+impl MachineType {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// QEMU's name of a CPU, without its features: QEMU knows no way to write a comma that is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CpuModel(pub(in crate::definition) String);
+
+impl CpuModel {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How the guest's code is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accel {
+    /// KVM where it can be had, else TCG.
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+/// The guest's CPUs, 1 to 4096 in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cpu {
+    Count(u32),
+    Topology { sockets: u32, cores: u32, threads: u32 },
+}
+
+/// A kernel to start without any firmware's help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirectBoot {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) append: Option<String>,
+}
+
+/// From what the firmware starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Boot {
+    /// Letters a to p, each once.
+    pub(crate) order: Option<String>,
+    pub(crate) menu: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vga {
+    Std,
+    None,
+    Virtio,
+    Cirrus,
+    Qxl,
+    Vmware,
+}
+
+/// The name of a disk or a card, once in its list: 1 to 26 bytes of `[A-Za-z0-9_.-]`, the first a
+/// letter or a digit. With a prefix of five it fits into QEMU's 31 bytes of a node name
+/// (`BlockDriverState.node_name`), and it is safe as a file name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ItemName(pub(in crate::definition) String);
+
+impl ItemName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ItemName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The format of an image. It is always known and never probed by QEMU: a guest can write any
+/// header into a raw image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Qcow2,
+    Raw,
+}
+
+impl Format {
+    /// As QEMU and definitions write it; also the ending of files that maqet makes.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Format::Qcow2 => "qcow2",
+            Format::Raw => "raw",
+        }
+    }
+}
+
+/// A virtio disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) name: ItemName,
+    pub(crate) format: Format,
+    /// `None`: in the VM's folder, see `path`.
+    pub(crate) file: Option<PathBuf>,
+    /// In bytes; how large the image is made where it does not exist.
+    pub(crate) size: Option<u64>,
+    pub(crate) readonly: bool,
+    pub(crate) backing: Option<Backing>,
+    /// `None`: as QEMU does, which is writeback.
+    pub(crate) cache: Option<Cache>,
+    pub(crate) aio: Option<Aio>,
+    pub(crate) discard: Option<Discard>,
+    /// 1 to 20 bytes.
+    pub(crate) serial: Option<String>,
+    pub(crate) bootindex: Option<u32>,
+}
+
+impl Disk {
+    /// Where the image lies, for a VM with this folder.
+    pub(crate) fn path(&self, vm_folder: &Path) -> PathBuf {
+        self.file.clone().unwrap_or_else(|| {
+            vm_folder.join("disks").join(format!("{}.{}", self.name, self.format.as_str()))
+        })
+    }
+
+    /// Whether maqet makes the image where it does not exist. Without a size it gets that of the
+    /// image that it stands on.
+    pub(crate) fn is_made_when_absent(&self) -> bool {
+        self.size.is_some() || self.backing.is_some()
+    }
+}
+
+/// The image that another one stands on. It is opened read-only, and must not change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Backing {
+    pub(crate) file: PathBuf,
+    pub(crate) format: Format,
+}
+
+/// How the host caches an image: the words of QEMU's `-drive cache=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    Writeback,
+    None,
+    Writethrough,
+    Directsync,
+    Unsafe,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aio {
+    Threads,
+    /// Only with a cache of none or directsync.
+    Native,
+    IoUring,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Discard {
+    Ignore,
+    Unmap,
+}
+
+/// A network card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Card {
+    pub(crate) name: ItemName,
+    pub(crate) link: Link,
+    pub(crate) model: Model,
+    /// `None`: made of the VM's id and the card's name.
+    pub(crate) mac: Option<Mac>,
+}
+
+/// What a card is connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// QEMU's own network, for which no right is needed.
+    User,
+    /// Nothing: the card is not there.
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Model {
+    Virtio,
+    E1000,
+    E1000e,
+    Rtl8139,
+}
+
+/// A hardware address of one card: not a group's, not zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mac(pub(in crate::definition) [u8; 6]);
+
+impl Mac {
+    /// An address below QEMU's prefix 52:54:00, which is locally administered.
+    pub(crate) fn below_qemus_prefix(last: [u8; 3]) -> Mac {
+        Mac([0x52, 0x54, 0x00, last[0], last[1], last[2]])
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
