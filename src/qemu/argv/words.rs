@@ -1,0 +1,71 @@
+//! The words of a command line that grows. The only place that writes QEMU's option syntax, so that
+//! no value can become an option of its own.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::error::{Error, Result, quote};
+
+/// argv, the program first.
+#[derive(Debug)]
+pub(super) struct Words(Vec<String>);
+
+impl Words {
+    pub(super) fn new(program: &Path) -> Result<Words> {
+        Ok(Words(vec![utf8(program)?.to_owned()]))
+    }
+
+    /// A word by itself, or an option and words that QEMU takes as they are.
+    pub(super) fn verbatim<const N: usize>(&mut self, words: [&str; N]) {
+        self.0.extend(words.map(str::to_owned));
+    }
+
+    /// `-name [FIRST,]KEY=VALUE,…`: commas in values are doubled (qemu(1), "any commas in values
+    /// must be doubled"; `get_opt_value` in util/qemu-option.c).
+    pub(super) fn option(&mut self, name: &str, first: Option<&str>, pairs: &[(&str, &str)]) {
+        let pairs = pairs.iter().map(|(key, value)| format!("{key}={}", value.replace(',', ",,")));
+        let parts: Vec<String> = first.map(str::to_owned).into_iter().chain(pairs).collect();
+        self.verbatim([name, &parts.join(",")]);
+    }
+
+    /// `-name {JSON}`, for -blockdev and -device, which take it from QEMU 6.2 on.
+    pub(super) fn json(&mut self, name: &str, value: &Value) {
+        self.verbatim([name, &value.to_string()]);
+    }
+
+    pub(super) fn into_argv(self, last: &[String]) -> Vec<String> {
+        let mut argv = self.0;
+        argv.extend_from_slice(last);
+        argv
+    }
+}
+
+/// A path as QEMU gets it. Paths of a definition are UTF-8 already; a folder of the host need not be.
+pub(super) fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| {
+        Error::usage(format!(
+            "the path {} is not UTF-8, and QEMU takes no other in JSON",
+            quote(&path.to_string_lossy())
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_comma_in_a_value_is_doubled_and_nothing_else_is_touched() {
+        let mut words = Words::new(Path::new("/q")).unwrap();
+        words.option("-x", Some("user"), &[("id", "a,b=c \"d\"\né"), ("e", "")]);
+        assert_eq!(words.into_argv(&[])[2], "user,id=a,,b=c \"d\"\né,e=");
+    }
+
+    #[test]
+    fn a_path_that_is_not_utf8_is_an_error() {
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"/\xff"));
+        assert!(Words::new(path).unwrap_err().message.contains("not UTF-8"));
+    }
+}

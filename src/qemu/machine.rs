@@ -1,0 +1,153 @@
+//! What QEMU's machine types can take, and which one is meant where a definition does not say.
+//!
+//! To teach maqet another machine: a row of `TABLE`. What devices are made of it stands in `argv`.
+
+use std::path::Path;
+
+/// Where virtio devices go, and so which variant of a device is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bus {
+    Pci,
+    Mmio,
+    None,
+}
+
+/// What a machine can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Machine {
+    pub(crate) bus: Bus,
+    /// Its PCI bus is PCI Express: it wants root ports for devices that come later.
+    pub(crate) express: bool,
+    /// `-vga` makes a graphics card.
+    pub(crate) vga: bool,
+    /// It has CPUs of its own; `none` dies of `-cpu` ("apic-id property was not initialized").
+    pub(crate) cpu: bool,
+}
+
+struct Row {
+    /// The type itself, which QEMU makes an alias of its newest version.
+    name: &'static str,
+    /// What its versioned types begin with; empty where there are none.
+    versions: &'static str,
+    machine: Machine,
+}
+
+const PCI: Machine = Machine { bus: Bus::Pci, express: false, vga: true, cpu: true };
+
+/// Seen with QEMU 7.2; the same in the sources of 9.2.
+const TABLE: &[Row] = &[
+    Row { name: "q35", versions: "pc-q35-", machine: Machine { express: true, ..PCI } },
+    Row { name: "pc", versions: "pc-i440fx-", machine: PCI },
+    Row { name: "virt", versions: "virt-", machine: Machine { express: true, vga: false, ..PCI } },
+    Row {
+        name: "microvm",
+        versions: "",
+        machine: Machine { bus: Bus::Mmio, express: false, vga: false, cpu: true },
+    },
+    Row {
+        name: "none",
+        versions: "",
+        machine: Machine { bus: Bus::None, express: false, vga: false, cpu: false },
+    },
+];
+
+impl Machine {
+    /// The row of a machine type or of one of its versions. Of an unknown one only a PCI bus is
+    /// assumed: QEMU tells where it is wrong.
+    pub(crate) fn of(machine_type: &str) -> Machine {
+        TABLE
+            .iter()
+            .find(|row| {
+                let is_version = !row.versions.is_empty() && machine_type.starts_with(row.versions);
+                machine_type == row.name || is_version
+            })
+            .map_or(PCI, |row| row.machine)
+    }
+}
+
+/// The emulator of this host's architecture, to be found in PATH.
+pub(crate) fn default_program() -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86" => "i386",
+        "powerpc64" => "ppc64",
+        same => same,
+    };
+    format!("qemu-system-{arch}")
+}
+
+/// The machine type for a binary: `q35` on x86, `virt` elsewhere. A binary whose name tells nothing
+/// is taken for this host's.
+pub(crate) fn default_type(binary: &Path) -> &'static str {
+    match arch(binary) {
+        Some("x86_64" | "i386" | "x86") => "q35",
+        Some(_) => "virt",
+        None => default_type(Path::new(&default_program())),
+    }
+}
+
+/// Whether KVM can run this binary's guests on this host at all.
+pub(crate) fn is_native(binary: &Path) -> bool {
+    let host = default_program();
+    match (arch(binary), host.strip_prefix("qemu-system-")) {
+        (Some("i386"), Some("x86_64")) | (None, _) => true,
+        (guest, host) => guest == host,
+    }
+}
+
+/// The machine type in what QMP's `qom-get /machine type` answers: `pc-q35-7.2-machine`.
+pub(crate) fn from_qom(qom_type: &str) -> Option<&str> {
+    qom_type.strip_suffix("-machine").filter(|name| !name.is_empty())
+}
+
+fn arch(binary: &Path) -> Option<&str> {
+    binary.file_name()?.to_str()?.strip_prefix("qemu-system-").filter(|arch| !arch.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_has_what_its_type_has() {
+        for (types, bus, express, vga) in [
+            (&["q35", "pc-q35-7.2"][..], Bus::Pci, true, true),
+            (&["pc", "pc-i440fx-2.12"], Bus::Pci, false, true),
+            (&["virt", "virt-8.0"], Bus::Pci, true, false),
+            (&["microvm"], Bus::Mmio, false, false),
+            (&["none"], Bus::None, false, false),
+            (&["pseries", "nonesuch", "microvm-2", ""], Bus::Pci, false, true),
+        ] {
+            for machine_type in types {
+                let machine = Machine::of(machine_type);
+                assert_eq!(
+                    (machine.bus, machine.express, machine.vga),
+                    (bus, express, vga),
+                    "{machine_type}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_binary_tells_the_machine() {
+        for (binary, expected) in [
+            ("/usr/bin/qemu-system-x86_64", "q35"),
+            ("/usr/bin/qemu-system-i386", "q35"),
+            ("/usr/bin/qemu-system-aarch64", "virt"),
+            ("/opt/qemu-system-riscv64", "virt"),
+        ] {
+            assert_eq!(default_type(Path::new(binary)), expected, "{binary}");
+        }
+        let own = default_program();
+        assert_eq!(default_type(Path::new("/opt/my-qemu")), default_type(Path::new(&own)));
+        assert!(is_native(Path::new(&own)) && is_native(Path::new("/opt/my-qemu")));
+        assert!(!is_native(Path::new("/usr/bin/qemu-system-sparc")));
+    }
+
+    #[test]
+    fn qoms_name_of_a_machine_is_its_type() {
+        assert_eq!(from_qom("pc-q35-7.2-machine"), Some("pc-q35-7.2"));
+        assert_eq!(from_qom("-machine"), None);
+        assert_eq!(from_qom("q35"), None);
+    }
+}
