@@ -1,6 +1,7 @@
 //! maqet: QEMU virtual machines from the command line, without a daemon.
 
 mod backoff;
+mod cli;
 mod definition;
 mod error;
 mod lock;

@@ -1,0 +1,164 @@
+//! How each flag is written: one flag, one spelling, one meaning, whichever command takes it.
+//!
+//! What a flag does in a command is told beside that command. A short letter may belong to two
+//! flags (`-f` is the file where files are read and follow where streams are) as long as no
+//! command takes both.
+
+/// A flag by its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flag {
+    All,
+    Arg,
+    Columns,
+    ConfigDir,
+    Console,
+    DataDir,
+    DeleteStorage,
+    Disk,
+    File,
+    Force,
+    Help,
+    IfExists,
+    Jobs,
+    Json,
+    Lines,
+    Net,
+    NoKill,
+    NoWait,
+    Paused,
+    Qemu,
+    Quiet,
+    Raw,
+    Runner,
+    Runs,
+    RuntimeDir,
+    Sort,
+    Start,
+    State,
+    Timeout,
+    Verbose,
+    Version,
+    Yes,
+}
+
+/// The states that `--state` can ask for.
+const STATES: &[&str] =
+    &["stopped", "starting", "running", "paused", "stopping", "saved", "crashed", "failed"];
+
+/// What follows a flag. The first text of each is how help names the value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    Nothing,
+    /// Any text but the empty one.
+    Text(&'static str),
+    /// Any one word, even empty, even one that begins with a dash.
+    Word(&'static str),
+    /// A whole number from the second value up to `u32::MAX`.
+    Count(&'static str, u32),
+    /// Texts joined by commas, none of them empty.
+    List(&'static str),
+    /// One of these.
+    Choice(&'static str, &'static [&'static str]),
+}
+
+impl Takes {
+    /// The name of the value in usage lines; none for a switch.
+    pub(crate) const fn value_name(self) -> Option<&'static str> {
+        match self {
+            Takes::Nothing => None,
+            Takes::Text(name)
+            | Takes::Word(name)
+            | Takes::Count(name, _)
+            | Takes::List(name)
+            | Takes::Choice(name, _) => Some(name),
+        }
+    }
+}
+
+/// How a flag is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// Without its dashes.
+    pub(crate) long: &'static str,
+    pub(crate) short: Option<char>,
+    pub(crate) takes: Takes,
+    /// Whether giving it again adds to it.
+    pub(crate) repeats: bool,
+}
+
+impl Form {
+    const fn long(long: &'static str) -> Form {
+        Form { long, short: None, takes: Takes::Nothing, repeats: false }
+    }
+
+    const fn short(self, short: char) -> Form {
+        Form { short: Some(short), ..self }
+    }
+
+    const fn takes(self, takes: Takes) -> Form {
+        Form { takes, ..self }
+    }
+
+    const fn repeats(self) -> Form {
+        Form { repeats: true, ..self }
+    }
+}
+
+impl Flag {
+    /// How the flag is written.
+    pub(crate) const fn form(self) -> Form {
+        use Takes::{Choice, Count, List, Text, Word};
+        match self {
+            Flag::All => Form::long("all"),
+            Flag::Arg => Form::long("arg").takes(Word("WORD")).repeats(),
+            Flag::Columns => Form::long("columns").short('o').takes(List("COL,...")),
+            Flag::ConfigDir => Form::long("config-dir").takes(Text("DIR")),
+            Flag::Console => Form::long("console"),
+            Flag::DataDir => Form::long("data-dir").takes(Text("DIR")),
+            Flag::DeleteStorage => Form::long("delete-storage"),
+            Flag::Disk => Form::long("disk").takes(Text("DISK")).repeats(),
+            Flag::File => Form::long("file").short('f').takes(Text("FILE")).repeats(),
+            Flag::Force => Form::long("force"),
+            Flag::Help => Form::long("help").short('h'),
+            Flag::IfExists => Form::long("if-exists"),
+            Flag::Jobs => Form::long("jobs").short('j').takes(Count("N", 1)),
+            Flag::Json => Form::long("json"),
+            Flag::Lines => Form::long("lines").short('n').takes(Count("LINES", 0)),
+            Flag::Net => Form::long("net").takes(Text("NET")).repeats(),
+            Flag::NoKill => Form::long("no-kill"),
+            Flag::NoWait => Form::long("no-wait"),
+            Flag::Paused => Form::long("paused"),
+            Flag::Qemu => Form::long("qemu"),
+            Flag::Quiet => Form::long("quiet").short('q'),
+            Flag::Raw => Form::long("raw"),
+            Flag::Runner => Form::long("runner"),
+            Flag::Runs => Form::long("runs").takes(Count("N", 1)),
+            Flag::RuntimeDir => Form::long("runtime-dir").takes(Text("DIR")),
+            Flag::Sort => Form::long("sort").takes(Text("COL")),
+            Flag::Start => Form::long("start"),
+            Flag::State => Form::long("state").takes(Choice("STATE", STATES)),
+            Flag::Timeout => Form::long("timeout").takes(Text("DUR")),
+            Flag::Verbose => Form::long("verbose").short('v').repeats(),
+            Flag::Version => Form::long("version").short('V'),
+            Flag::Yes => Form::long("yes").short('y'),
+        }
+    }
+
+    /// Whether `typed`, dashes included, is this flag.
+    pub(crate) fn is_written(self, typed: &str) -> bool {
+        let form = self.form();
+        match typed.strip_prefix("--") {
+            Some(long) => long == form.long,
+            None => typed.strip_prefix('-').is_some_and(|letter| {
+                let mut letters = letter.chars();
+                letters.next().is_some_and(|first| form.short == Some(first))
+                    && letters.next().is_none()
+            }),
+        }
+    }
+
+    /// The flag as a sentence names it: `--force`.
+    pub(crate) fn written(self) -> String {
+        format!("--{}", self.form().long)
+    }
+}

@@ -1,0 +1,120 @@
+//! THE table: every command, its operands and flags, and the words that explain them.
+//!
+//! Static data, read by the parser, the help, the hints and the check of the man pages. A command
+//! or flag that is not here does not exist. It must hold no behaviour and no text of more than one
+//! command; nothing enters before it works.
+
+mod commands;
+mod definition_flags;
+mod flags;
+
+pub(crate) use commands::{COMMANDS, GLOBAL_EXCLUDES, GLOBALS};
+pub(crate) use definition_flags::{DefinitionFlag, definition_flags};
+pub(crate) use flags::{Flag, Takes};
+
+/// What a command line asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Add,
+    Show,
+    Rename,
+    Rm,
+    Start,
+    Stop,
+    Pause,
+    Resume,
+    Ls,
+    Status,
+    Why,
+    Logs,
+    Qmp,
+    Cmdline,
+    Help,
+    /// `-V`: no word of its own.
+    Version,
+    /// No command at all: the words by group, and exit 2.
+    Words,
+}
+
+/// The part of the work that a command belongs to; the order of the overview.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Define,
+    Run,
+    Look,
+    Talk,
+    Move,
+    Host,
+}
+
+impl Group {
+    pub(crate) const ALL: [Group; 6] =
+        [Group::Define, Group::Run, Group::Look, Group::Talk, Group::Move, Group::Host];
+
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Group::Define => "DEFINE",
+            Group::Run => "RUN",
+            Group::Look => "LOOK",
+            Group::Talk => "TALK",
+            Group::Move => "MOVE",
+            Group::Host => "HOST",
+        }
+    }
+}
+
+/// How often an operand may stand. Only the last operand of a command may be other than `One`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arity {
+    One,
+    Optional,
+    /// Once or more; `--all`, where the command has it, stands for every one.
+    Some,
+    Any,
+}
+
+/// A word of a command line that is neither the command nor a flag.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operand {
+    pub(crate) name: &'static str,
+    pub(crate) arity: Arity,
+}
+
+/// One command. Texts are plain ASCII of at most 78 columns a line.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) verb: Verb,
+    pub(crate) word: &'static str,
+    pub(crate) group: Group,
+    /// What it does, in one line without a full stop.
+    pub(crate) summary: &'static str,
+    /// A few lines more, wrapped.
+    pub(crate) about: &'static str,
+    pub(crate) operands: &'static [Operand],
+    /// Whether it takes DEF: `-f` and the flags that describe a VM.
+    pub(crate) definition: bool,
+    /// Its own flags, with what each does here.
+    pub(crate) flags: &'static [(Flag, &'static str)],
+    /// Flags of which at most one may be given.
+    pub(crate) excludes: &'static [&'static [Flag]],
+    /// Whether its results are objects, from which `-o` can choose.
+    pub(crate) objects: bool,
+    /// Command lines without the leading `maqet`, each with what it does.
+    pub(crate) examples: &'static [(&'static str, &'static str)],
+}
+
+impl Command {
+    /// All its own flags, those of DEF included; the definition's keys and the globals are not.
+    pub(crate) fn all_flags(&self) -> impl Iterator<Item = (Flag, &'static str)> {
+        let definition = if self.definition { commands::DEFINITION } else { &[] };
+        definition.iter().chain(self.flags).copied()
+    }
+}
+
+/// The command that is typed as `word`.
+pub(crate) fn command(word: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.word == word)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn no_command_line_can_mean_two_flags() {
+    for command in COMMANDS {
+        let mut written = HashSet::new();
+        let own = command.all_flags().chain(GLOBALS.iter().copied()).map(|(flag, _)| flag.form());
+        for form in own {
+            assert!(written.insert(format!("--{}", form.long)), "{}: {}", command.word, form.long);
+            if let Some(short) = form.short {
+                assert!(written.insert(format!("-{short}")), "{}: -{short}", command.word);
+            }
+        }
+        if command.definition {
+            for key in definition_flags() {
+                assert!(written.insert(key.written()), "{}: {}", command.word, key.written());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_spelling_is_one_flag_everywhere() {
+    let mut meaning: Vec<(&str, Flag)> = Vec::new();
+    for (flag, _) in COMMANDS.iter().flat_map(Command::all_flags).chain(GLOBALS.iter().copied()) {
+        let long = flag.form().long;
+        match meaning.iter().find(|(known, _)| *known == long) {
+            Some((_, first)) => assert_eq!(*first, flag, "--{long}"),
+            None => meaning.push((long, flag)),
+        }
+    }
+}
+
+#[test]
+fn every_flag_that_excludes_another_is_taken_by_the_command() {
+    for command in COMMANDS {
+        let own: Vec<Flag> =
+            command.all_flags().chain(GLOBALS.iter().copied()).map(|(flag, _)| flag).collect();
+        for flag in command.excludes.iter().flat_map(|group| group.iter()) {
+            assert!(own.contains(flag), "{}: {flag:?}", command.word);
+        }
+    }
+}
+
+#[test]
+fn words_and_verbs_stand_once_and_by_group() {
+    let mut seen = HashSet::new();
+    for command in COMMANDS {
+        assert!(seen.insert(command.word), "{}", command.word);
+        assert!(!matches!(command.verb, Verb::Version | Verb::Words));
+    }
+    let groups: Vec<Group> = COMMANDS.iter().map(|command| command.group).collect();
+    let mut runs = groups.clone();
+    runs.dedup();
+    assert_eq!(runs, Group::ALL, "commands of one group stand together, in the groups' order");
+}
+
+#[test]
+fn only_the_last_operand_may_be_left_out_or_repeated() {
+    for command in COMMANDS {
+        if let Some((_, first)) = command.operands.split_last() {
+            assert!(first.iter().all(|operand| operand.arity == Arity::One), "{}", command.word);
+        }
+    }
+}
+
+#[test]
+fn texts_are_plain_ascii_without_a_full_stop_in_summaries() {
+    for command in COMMANDS {
+        let flags = command.all_flags().map(|(_, help)| help);
+        let examples = command.examples.iter().flat_map(|(line, help)| [*line, *help]);
+        for text in flags.chain(examples).chain([command.summary, command.about]) {
+            assert!(text.is_ascii() && !text.is_empty(), "{}: {text}", command.word);
+        }
+        assert!(!command.summary.ends_with('.'), "{}", command.word);
+    }
+}
