@@ -1,6 +1,17 @@
 //! From argv to plain data, and from results to what a person or a program reads.
 //!
-//! The table says what can be typed. Nothing here looks up a VM, opens a file or a database, or
-//! decides what a command does: only stdout and stderr are touched.
+//! The table says what can be typed; `parse` turns words into an `Invocation`; `text` renders the
+//! help; `output` and `report` write results, errors and notes. Nothing here looks up a VM, opens
+//! a file or a database, or decides what a command does: only stdout and stderr are touched.
 
 pub(crate) mod table;
+pub(crate) mod text;
+
+mod invocation;
+mod nearest;
+mod parse;
+mod topics;
+mod words;
+
+pub(crate) use invocation::{Invocation, Source};
+pub(crate) use parse::{parse, wants_json};

@@ -1,0 +1,57 @@
+//! The whole command line held against its command's row, once every word has been read.
+
+use super::refuse::see_help;
+use crate::cli::invocation::Invocation;
+use crate::cli::table::{Arity, Command, Flag, GLOBAL_EXCLUDES, Operand};
+use crate::cli::text;
+use crate::error::{Error, Result, quote};
+
+/// Holds the whole command line against the command's row.
+pub(super) fn whole(command: &Command, found: &Invocation) -> Result<()> {
+    let mut groups = command.excludes.iter().chain(GLOBAL_EXCLUDES);
+    if let Some((one, other)) = groups.find_map(|group| {
+        let mut given = group.iter().filter(|flag| found.has(**flag));
+        given.next().zip(given.next())
+    }) {
+        return Err(Error::usage(format!(
+            "{} and {} exclude one another",
+            quote(&one.written()),
+            quote(&other.written())
+        ))
+        .hint(see_help(Some(command))));
+    }
+    if found.has(Flag::Columns) && !command.objects {
+        return Err(Error::usage(format!("\"{}\" has no columns for \"-o\"", command.word))
+            .hint(see_help(Some(command))));
+    }
+    check_operands(command, found)
+}
+
+fn check_operands(command: &Command, found: &Invocation) -> Result<()> {
+    let usage = || text::usage(command).split_whitespace().collect::<Vec<_>>().join(" ");
+    let given = found.operands.len();
+    let all = found.has(Flag::All);
+    for (place, operand) in command.operands.iter().enumerate() {
+        let needed = match operand.arity {
+            Arity::One => true,
+            Arity::Some => !all,
+            Arity::Optional | Arity::Any => false,
+        };
+        if needed && place >= given {
+            let error = Error::usage(format!("\"{}\" needs {}", command.word, operand.name));
+            return Err(error.hint(usage()));
+        }
+    }
+    if let Some(first) = found.operands.first().filter(|_| all) {
+        let error = format!("{} and \"--all\" exclude one another", quote(first));
+        return Err(Error::usage(error).hint("name the VMs, or take them all"));
+    }
+    let endless = |operand: &Operand| matches!(operand.arity, Arity::Some | Arity::Any);
+    match found.operands.get(command.operands.len()) {
+        Some(extra) if !command.operands.last().is_some_and(endless) => {
+            Err(Error::usage(format!("\"{}\" has no use for {}", command.word, quote(extra)))
+                .hint(usage()))
+        }
+        _ => Ok(()),
+    }
+}
