@@ -4,6 +4,8 @@
 //! help; `output` and `report` write results, errors and notes. Nothing here looks up a VM, opens
 //! a file or a database, or decides what a command does: only stdout and stderr are touched.
 
+pub(crate) mod output;
+pub(crate) mod report;
 pub(crate) mod table;
 pub(crate) mod text;
 
