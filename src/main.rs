@@ -8,6 +8,7 @@ mod lock;
 mod paths;
 mod qemu;
 mod runner;
+mod store;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,94 @@
+//! What a person has decided: the VMs that are defined and the files that maqet made for them.
+//!
+//! One SQLite database, `<data>/maqet.db`, opened only by commands that need it, never by a
+//! runner: a broken or busy database must not cost control of a running VM. What happened and what
+//! is now (runs, logs, states) does not enter here, nor does any reading of a definition: it is
+//! text to this room.
+
+mod create;
+mod failure;
+mod files;
+mod open;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod vms;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::error::{Error, Result};
+
+pub(crate) use files::OwnFile;
+pub(crate) use vms::Row;
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) struct Store {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens an existing database to read from; `None` where none has been made yet.
+    ///
+    /// # Errors
+    /// A file that is foreign, newer, older, damaged or no database: [`Kind::Failed`]. No access:
+    /// [`Kind::Permission`].
+    ///
+    /// [`Kind::Failed`]: crate::error::Kind::Failed
+    /// [`Kind::Permission`]: crate::error::Kind::Permission
+    pub(crate) fn open_to_read(path: &Path) -> Result<Option<Store>> {
+        let db = open::for_reading(path)?;
+        Ok(db.map(|db| Store { db, path: path.to_owned() }))
+    }
+
+    /// Opens the database to change it; makes it (mode 0600) or migrates it where needed. Its
+    /// folder must exist.
+    ///
+    /// # Errors
+    /// As [`Store::open_to_read`], and [`Kind::Conflict`](crate::error::Kind::Conflict) where
+    /// another process is still making it after 10 s.
+    pub(crate) fn open_to_write(path: &Path) -> Result<Store> {
+        Ok(Store { db: open::for_writing(path)?, path: path.to_owned() })
+    }
+
+    /// One short write: begun IMMEDIATE, so that it waits for another writer instead of failing
+    /// half-way; rolled back unless `work` succeeds. No I/O and no wait belongs inside.
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> Result<T, Refusal>) -> Result<T> {
+        let attempt = || {
+            let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        };
+        attempt().map_err(|refusal| match refusal {
+            Refusal::Ours(error) => error,
+            Refusal::Sqlite(error) => failure::failure("write to", &self.path, &error),
+        })
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.db).map_err(|error| failure::failure("read", &self.path, &error))
+    }
+}
+
+/// Why a write was rolled back.
+#[derive(Debug)]
+enum Refusal {
+    Sqlite(rusqlite::Error),
+    Ours(Error),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Refusal {
+        Refusal::Sqlite(error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Ours(error)
+    }
+}
