@@ -1,6 +1,7 @@
 //! What a command line asks for, as plain data.
 
 use super::table::{Flag, Verb};
+use crate::definition::units::Limit;
 
 /// One command line, read. Every flag in it is one that its command takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub(super) enum Value {
     Nothing,
     Text(String),
     Count(u32),
+    Limit(Limit),
     List(Vec<String>),
 }
 
@@ -69,6 +71,13 @@ impl Invocation {
     pub(crate) fn count(&self, flag: Flag) -> Option<u32> {
         self.values_of(flag)
             .filter_map(|value| if let Value::Count(n) = value { Some(*n) } else { None })
+            .last()
+    }
+
+    /// The flag's time.
+    pub(crate) fn limit(&self, flag: Flag) -> Option<Limit> {
+        self.values_of(flag)
+            .filter_map(|value| if let Value::Limit(limit) = value { Some(*limit) } else { None })
             .last()
     }
 

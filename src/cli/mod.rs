@@ -10,7 +10,6 @@ pub(crate) mod table;
 pub(crate) mod text;
 
 mod invocation;
-mod nearest;
 mod parse;
 mod topics;
 mod words;

@@ -3,11 +3,11 @@
 //! Pure: each function returns a page, and whoever calls it prints it. Pages are at most 80
 //! columns wide and ASCII, so that they read alike on a serial line and in a pager.
 
-use super::nearest::nearest;
 use super::table::{
     Arity, COMMANDS, Command, DefinitionFlag, Flag, GLOBALS, Group, command, definition_flags,
 };
 use super::topics::{TOPICS, Topic};
+use crate::definition::nearest::nearest;
 use crate::error::{Error, Result, quote};
 
 /// The width of a page, in columns.
@@ -163,7 +163,7 @@ fn flag_rows(flags: impl Iterator<Item = (Flag, &'static str)>) -> String {
 }
 
 fn key_form(key: &DefinitionFlag) -> String {
-    let value = key.value.map_or("[=false]".to_owned(), |value| format!(" {value}"));
+    let value = key.value.as_deref().map_or("[=false]".to_owned(), |value| format!(" {value}"));
     format!("      {}{value}", key.written())
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::escape::escape_value;
-use crate::cli::nearest::nearest;
+use crate::definition::nearest::nearest;
 use crate::error::{Error, Result, quote};
 
 /// What stands for null, and for an empty text, which `read` would swallow.

@@ -10,6 +10,7 @@ use super::invocation::{Invocation, Source, Value};
 use super::table::{
     Command, DefinitionFlag, Flag, GLOBALS, Takes, Verb, command, definition_flags,
 };
+use crate::definition::units::Limit;
 use crate::error::{Error, Result, quote};
 
 mod check;
@@ -192,6 +193,14 @@ impl Reader {
                     }
                     _ => Err(wrong(&said, format!("give a whole number from {least} up"))),
                 }
+            }
+            Takes::Duration(_) => {
+                let said = self.value(typed, false)?;
+                let limit = Limit::parse(&said);
+                limit.map(Value::Limit).map_err(|why| {
+                    let message = format!("flag {}: {}", quote(typed), why.message);
+                    Error { message, ..why }
+                })
             }
             Takes::List(name) => {
                 let said = self.value(typed, false)?;

@@ -1,8 +1,8 @@
 //! What a command or a flag that does not exist is answered with: what was meant, or where to look.
 
-use crate::cli::nearest::nearest;
 use crate::cli::table::{COMMANDS, Command, GLOBALS, definition_flags};
 use crate::cli::words;
+use crate::definition::nearest::nearest;
 use crate::error::{Error, quote};
 
 /// The refusal of a first word that is no command.

@@ -1,4 +1,5 @@
 use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
 
 use proptest::strategy::Strategy;
 
@@ -29,7 +30,8 @@ fn values_come_joined_or_as_the_next_word() {
     }
     let found = good("ls -o name,last_exit.signal --timeout 2m --data-dir /a --data-dir /b");
     assert_eq!(found.list(Flag::Columns).unwrap(), ["name", "last_exit.signal"]);
-    assert_eq!(found.value(Flag::Timeout), Some("2m"));
+    assert_eq!(found.limit(Flag::Timeout), Some(Limit::After(Duration::from_secs(120))));
+    assert_eq!(good("ls --timeout=0").limit(Flag::Timeout), Some(Limit::Never));
     assert_eq!(found.value(Flag::DataDir), Some("/b"), "a wrapper's global gives way");
 }
 
@@ -156,6 +158,11 @@ fn what_is_wrong_is_said_with_what_to_do() {
             "ls --state up",
             "flag \"--state\" cannot be \"up\"",
             "one of stopped, starting, running, paused, stopping, saved, crashed, failed",
+        ),
+        (
+            "ls --timeout soon",
+            "flag \"--timeout\": \"soon\" is not a time: it does not begin with a digit",
+            "a time is a whole number and ms, s, m, h or d, such as 500ms, 30s or 2m",
         ),
         ("ls --json=1", "flag \"--json\" takes no value", "see \"maqet help ls\""),
         (

@@ -55,6 +55,8 @@ pub(crate) enum Takes {
     Word(&'static str),
     /// A whole number from the second value up to `u32::MAX`.
     Count(&'static str, u32),
+    /// A time; 0 is for ever.
+    Duration(&'static str),
     /// Texts joined by commas, none of them empty.
     List(&'static str),
     /// One of these.
@@ -69,6 +71,7 @@ impl Takes {
             Takes::Text(name)
             | Takes::Word(name)
             | Takes::Count(name, _)
+            | Takes::Duration(name)
             | Takes::List(name)
             | Takes::Choice(name, _) => Some(name),
         }
@@ -107,7 +110,7 @@ impl Form {
 impl Flag {
     /// How the flag is written.
     pub(crate) const fn form(self) -> Form {
-        use Takes::{Choice, Count, List, Text, Word};
+        use Takes::{Choice, Count, Duration, List, Text, Word};
         match self {
             Flag::All => Form::long("all"),
             Flag::Arg => Form::long("arg").takes(Word("WORD")).repeats(),
@@ -137,7 +140,7 @@ impl Flag {
             Flag::Sort => Form::long("sort").takes(Text("COL")),
             Flag::Start => Form::long("start"),
             Flag::State => Form::long("state").takes(Choice("STATE", STATES)),
-            Flag::Timeout => Form::long("timeout").takes(Text("DUR")),
+            Flag::Timeout => Form::long("timeout").takes(Duration("DUR")),
             Flag::Verbose => Form::long("verbose").short('v').repeats(),
             Flag::Version => Form::long("version").short('V'),
             Flag::Yes => Form::long("yes").short('y'),
