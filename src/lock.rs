@@ -120,9 +120,10 @@ impl Guard {
     pub(crate) fn take(path: &Path, deadline: Instant) -> Result<Guard> {
         let cannot = |error| Error::io(format_args!("lock {}", path.display()), &error);
         let file = open(path, true).map_err(cannot)?;
-        let taken =
-            backoff::retry(deadline, || sys::try_flock(&file, false).map(|ok| ok.then_some(())));
-        match taken.map_err(cannot)? {
+        let taken = backoff::retry(deadline, || {
+            sys::try_flock(&file, false).map(|taken| taken.then_some(())).transpose()
+        });
+        match taken.transpose().map_err(cannot)? {
             Some(()) => Ok(Guard { file }),
             None => Err(Error::conflict("the QEMU of its previous run is still there")
                 .hint("it may be dying slowly; look for it in ps, and try again")),

@@ -94,11 +94,6 @@ pub(crate) fn command(id: u64, name: &str, arguments: Map<String, Value>) -> Vec
     line
 }
 
-/// The versioned machine of a `qom-get /machine type`: `pc-q35-7.2` of `pc-q35-7.2-machine`.
-pub(crate) fn machine_of(type_name: &str) -> Option<&str> {
-    type_name.strip_suffix("-machine").filter(|name| !name.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,12 +147,5 @@ mod tests {
         let read: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(read, json!({"execute": "qom-get", "id": 7, "arguments": {"a": "x\ny"}}));
         assert_eq!(command(1, "cont", Map::new()), b"{\"execute\":\"cont\",\"id\":1}\n");
-    }
-
-    #[test]
-    fn the_machine_is_read_off_its_type() {
-        assert_eq!(machine_of("pc-q35-7.2-machine"), Some("pc-q35-7.2"));
-        assert_eq!(machine_of("none-machine"), Some("none"));
-        assert_eq!(machine_of("-machine"), None);
     }
 }

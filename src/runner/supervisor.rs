@@ -22,8 +22,8 @@ use super::state::{Action, Exit, Input, Machine, Order, Phase, StopRequest};
 use super::streams::{AgentChannel, Output, Signals};
 use super::turn::{self, Source};
 use crate::error::{Error, Kind};
-use crate::qemu::hint;
-use crate::qemu::qmp::{Answer, machine_of};
+use crate::qemu::qmp::Answer;
+use crate::qemu::{hint, machine};
 use crate::sys::{self, Interest, Signal};
 use crate::time::Timestamp;
 use crate::wire::message::{Call, Request, StopCall};
@@ -267,9 +267,9 @@ impl Supervisor<'_> {
         match answer {
             Answer::Return(value) => {
                 if order == Order::MachineType
-                    && let Some(machine) = value.as_str().and_then(machine_of)
+                    && let Some(pinned) = value.as_str().and_then(machine::from_qom)
                 {
-                    self.record.up(machine, &self.facts.created);
+                    self.record.up(pinned, &self.facts.created);
                 }
                 self.tell(Input::Returned(order));
             }
@@ -329,9 +329,9 @@ impl Supervisor<'_> {
             Call::Qmp { .. } if !self.machine.came_up() => {
                 Err(Error::conflict("the VM is still starting"))
             }
-            Call::Qmp { .. } if !self.machine.monitor_usable() => Err(Error::failed(
-                "QEMU's monitor is closed: this VM can only be stopped",
-            )),
+            Call::Qmp { .. } if !self.machine.monitor_usable() => {
+                Err(Error::failed("QEMU's monitor is closed: this VM can only be stopped"))
+            }
             Call::Qmp { .. } if !self.qemu.monitor.has_room() => {
                 Err(Error::conflict("too many QMP commands wait for QEMU's answer"))
             }
@@ -392,7 +392,8 @@ impl Supervisor<'_> {
         let error = (!self.machine.came_up()).then(|| start_error(&end, &stderr));
         let result = json!({ "state": self.machine.state(), "last_exit": end });
         self.answer_waiting(Until::Ended, || Ok(result.clone()));
-        let told = error.clone().unwrap_or_else(|| Error::new(Kind::NotRunning, "the VM has ended"));
+        let told =
+            error.clone().unwrap_or_else(|| Error::new(Kind::NotRunning, "the VM has ended"));
         self.answer_waiting(Until::Up, || Err(told.clone()));
         Ended { end, error, stderr }
     }

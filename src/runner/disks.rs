@@ -1,0 +1,231 @@
+//! The images of a VM that is about to start: looked at where they exist, made where the definition
+//! asks for it.
+//!
+//! What an image says is judged by `qemu::image`. An image is made under another name first, so
+//! that a kill leaves no half-made one; an existing file is never written over.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::backoff;
+use crate::definition::types::{Definition, Disk, Format};
+use crate::error::{Error, Result, quote};
+use crate::paths::{VmFolder, make_private};
+use crate::qemu::image::{self, Header, LARGEST_HEADER};
+use crate::qemu::program;
+use crate::sys;
+
+/// For qemu-img to make an empty image, which takes it some 6 ms.
+const MAKING_LIMIT: Duration = Duration::from_secs(20);
+
+/// What the images of a VM turned out to be.
+#[derive(Debug, Default)]
+pub(super) struct Disks {
+    /// Made just now.
+    pub(super) created: Vec<PathBuf>,
+    /// Not files but block devices, which QEMU opens in another way.
+    pub(super) block_devices: Vec<PathBuf>,
+}
+
+/// Looks at every image of the definition and makes those that are to be made.
+pub(super) fn prepare(definition: &Definition, id: &str, folder: &VmFolder) -> Result<Disks> {
+    let mut disks = Disks::default();
+    for disk in &definition.storage {
+        let path = disk.path(folder.path());
+        if let Some(backing) = &disk.backing {
+            let (header, is_device) =
+                look(&backing.file)?.ok_or_else(|| missing(disk, &backing.file))?;
+            image::check_backing(backing.format, &backing.file, &header)?;
+            disks.block_devices.extend(is_device.then(|| backing.file.clone()));
+        }
+        match look(&path)? {
+            Some((header, is_device)) => {
+                image::check(disk, &path, &header)?;
+                disks.block_devices.extend(is_device.then_some(path));
+            }
+            None if disk.is_made_when_absent() => {
+                if disk.file.is_none() {
+                    make_private(&folder.disks())?;
+                }
+                make(disk, id, &path)?;
+                disks.created.push(path);
+            }
+            None => return Err(missing(disk, &path)),
+        }
+    }
+    Ok(disks)
+}
+
+fn missing(disk: &Disk, path: &Path) -> Error {
+    let (name, path) = (quote(disk.name.as_str()), path.display());
+    Error::failed(format!("the image of its disk {name} is not there: {path}"))
+        .hint("correct its file, or give the disk a size to have it made")
+}
+
+/// The beginning of an image, and whether it is a block device; `None` where there is nothing.
+fn look(path: &Path) -> Result<Option<(Header, bool)>> {
+    let cannot = |error| Error::io(format_args!("read the image {}", path.display()), &error);
+    // Without O_NONBLOCK the opening of a FIFO would wait for ever.
+    let file = match File::options().read(true).custom_flags(sys::NON_BLOCKING).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(cannot(error)),
+    };
+    let kind = file.metadata().map_err(cannot)?.file_type();
+    if !kind.is_file() && !kind.is_block_device() {
+        let path = path.display();
+        return Err(Error::failed(format!("{path} is neither a file nor a block device")));
+    }
+    let mut start = Vec::new();
+    file.take(LARGEST_HEADER as u64).read_to_end(&mut start).map_err(cannot)?;
+    let header = Header::read(&start).map_err(|error| Error {
+        message: format!("{}: {}", path.display(), error.message),
+        ..error
+    })?;
+    Ok(Some((header, kind.is_block_device())))
+}
+
+fn make(disk: &Disk, id: &str, path: &Path) -> Result<()> {
+    let cannot = |error| Error::io(format_args!("make the image {}", path.display()), &error);
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    // One name a VM and disk: what a kill left is found again by the next start.
+    let unfinished = folder.join(format!(".maqet-{id}-{}.new", disk.name));
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
+        _ => {}
+    }
+    let made = match disk.format {
+        Format::Raw => make_raw(disk, &unfinished).map_err(cannot),
+        Format::Qcow2 => make_qcow2(disk, &unfinished),
+    };
+    let finished = made.and_then(|()| sys::rename_new(&unfinished, path).map_err(cannot));
+    if finished.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    finished
+}
+
+fn make_raw(disk: &Disk, path: &Path) -> std::io::Result<()> {
+    let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    file.set_len(disk.size.unwrap_or(0))
+}
+
+fn make_qcow2(disk: &Disk, path: &Path) -> Result<()> {
+    let mut words: Vec<OsString> = ["create", "-q", "-f", "qcow2"].map(OsString::from).into();
+    if let Some(backing) = &disk.backing {
+        words.extend(["-b".into(), backing.file.clone().into()]);
+        words.extend(["-F".into(), backing.format.as_str().into()]);
+    }
+    words.push(path.into());
+    words.extend(disk.size.map(|size| size.to_string().into()));
+    run_qemu_img(&words)
+}
+
+/// Runs qemu-img to its end, which has a deadline.
+fn run_qemu_img(words: &[OsString]) -> Result<()> {
+    let cannot = |error| Error::io("run qemu-img", &error);
+    let path = program::find(OsStr::new("qemu-img"))?;
+    let mut child = Command::new(path)
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(cannot)?;
+    let waited = backoff::retry(Instant::now() + MAKING_LIMIT, || child.try_wait().transpose());
+    let Some(status) = waited.transpose().map_err(cannot)? else {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Error::timeout("qemu-img took too long to make an image"));
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let mut said = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        let _ = stderr.take(4096).read_to_string(&mut said);
+    }
+    Err(Error::failed("qemu-img could not make an image").quoting(&said))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::paths::Folders;
+    use crate::testing::Folder;
+
+    fn definition(storage: serde_json::Value) -> Definition {
+        let map = json!({ "storage": storage });
+        Definition::read(map.as_object().unwrap()).unwrap()
+    }
+
+    fn folder(root: &Folder) -> VmFolder {
+        let words = [root.path().as_os_str().to_owned(), "/r".into()];
+        let folder = Folders::from_arguments(words.into_iter()).unwrap().vm("id");
+        std::fs::create_dir_all(folder.path()).unwrap();
+        folder
+    }
+
+    #[test]
+    fn disks_are_made_once_and_closed_to_others() {
+        let root = Folder::new();
+        let folder = folder(&root);
+        let definition = definition(json!([
+            {"name": "a", "size": "1G"},
+            {"name": "b, c=d".replace([',', ' ', '='], "."), "type": "raw", "size": "64M"},
+        ]));
+        let made = prepare(&definition, "id", &folder).unwrap().created;
+        assert_eq!(made, [folder.disks().join("a.qcow2"), folder.disks().join("b..c.d.raw")]);
+        for path in &made {
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777 & 0o077, 0);
+        }
+        assert_eq!(std::fs::metadata(&made[1]).unwrap().len(), 64 << 20);
+        assert!(prepare(&definition, "id", &folder).unwrap().created.is_empty());
+        assert_eq!(std::fs::read_dir(folder.disks()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn an_image_that_is_neither_there_nor_to_be_made_is_named() {
+        let root = Folder::new();
+        let error = prepare(
+            &definition(json!([{"file": "/nonexistent/a.img", "type": "raw"}])),
+            "id",
+            &folder(&root),
+        )
+        .unwrap_err();
+        assert!(error.message.contains("/nonexistent/a.img") && error.hint.is_some(), "{error}");
+    }
+
+    #[test]
+    fn a_fifo_in_place_of_an_image_is_refused_at_once() {
+        let root = Folder::new();
+        let fifo = root.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let storage = json!([{"file": fifo, "type": "raw"}]);
+        let error = prepare(&definition(storage), "id", &folder(&root)).unwrap_err();
+        assert!(error.message.contains("neither a file nor a block device"), "{error}");
+    }
+
+    #[test]
+    fn what_could_not_be_made_leaves_nothing() {
+        let root = Folder::new();
+        let target = root.path().join("x.qcow2");
+        let storage = json!([{"file": target, "type": "qcow2", "size": "8E"}]);
+        // A size that qemu-img refuses, or none at all where the reader refuses it first.
+        let map = json!({ "storage": storage });
+        if let Ok(definition) = Definition::read(map.as_object().unwrap()) {
+            assert!(prepare(&definition, "id", &folder(&root)).is_err());
+        }
+        let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().flatten().collect();
+        assert!(left.iter().all(|entry| entry.file_name() == "vms"), "{left:?}");
+    }
+}
