@@ -221,6 +221,24 @@ mod tests {
         Ok(documents(text.as_bytes(), "x.json")?.into_iter().map(Value::Object).collect())
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_keys_and_texts_are_read_as_they_stand(
+            texts: std::collections::BTreeMap<String, String>,
+            comment in "[^\n]*",
+        ) {
+            let json = serde_json::to_string_pretty(&texts).unwrap();
+            let commented = json.replace('\n', &format!("//{comment}\n"));
+            let read = documents(commented.as_bytes(), "x.json").unwrap();
+            proptest::prop_assert_eq!(serde_json::to_value(&read[0]).unwrap(), json!(texts));
+        }
+
+        #[test]
+        fn any_bytes_are_definitions_or_an_error(bytes: Vec<u8>) {
+            let _ = documents(&bytes, "x.json");
+        }
+    }
+
     #[test]
     fn one_an_array_and_several_are_read() {
         for (text, expected) in [

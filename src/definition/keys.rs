@@ -243,9 +243,39 @@ pub(crate) fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
     keys.iter().find(|key| key.name == name)
 }
 
+/// The keys of a definition that a flag of the same name gives, as far as they are supported. `name`
+/// is none of them: it is an operand.
+pub(crate) fn flags() -> impl Iterator<Item = &'static Key> {
+    DEFINITION
+        .iter()
+        .filter(|key| key.is_scalar() && key.support == Support::Now && key.name != "name")
+}
+
 impl Key {
-    /// Whether the key has one value that can be written as one word, so that a flag can give it.
-    pub(crate) fn is_scalar(&self) -> bool {
+    /// The flag without its dashes: `cpu-model`.
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// What stands for the value in help texts.
+    pub(crate) fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Bool => "true|false",
+            Kind::Count { .. } | Kind::CountOr { .. } => "N",
+            Kind::Size(_) => "SIZE",
+            Kind::Duration => "DUR",
+            Kind::Path => "FILE",
+            Kind::Program => "PROGRAM",
+            Kind::Choice(_) => "WORD",
+            Kind::Text => "TEXT",
+            Kind::Object(_) | Kind::Labels | Kind::Items { .. } | Kind::Words | Kind::Anything => {
+                "JSON"
+            }
+        }
+    }
+
+    /// Whether the key has one value that can be written as one word.
+    fn is_scalar(&self) -> bool {
         !matches!(
             self.kind,
             Kind::Object(_) | Kind::Labels | Kind::Items { .. } | Kind::Words | Kind::Anything
@@ -311,6 +341,17 @@ mod tests {
                 assert!(!key.help.is_empty() && !key.default.is_empty(), "{}", key.name);
                 assert!(key.help.len() <= 72 && !key.help.ends_with('.'), "{}", key.name);
             }
+        }
+    }
+
+    #[test]
+    fn a_flag_gives_one_value_of_a_supported_key() {
+        let flags: Vec<String> = flags().map(Key::flag).collect();
+        for flag in ["cpu", "cpu-model", "memory", "stop-timeout", "kernel", "protect"] {
+            assert!(flags.iter().any(|known| known == flag), "{flag}");
+        }
+        for flag in ["name", "storage", "labels", "boot", "args", "autostart"] {
+            assert!(flags.iter().all(|known| known != flag), "{flag}");
         }
     }
 

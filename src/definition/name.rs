@@ -185,6 +185,18 @@ fn looks_like_an_id(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn what_is_taken_for_a_name_is_safe_as_a_file_name(text in ".{0,70}|[a-z0-9._-]{1,70}") {
+            if let Ok(name) = VmName::parse(&text) {
+                let name = name.as_str();
+                proptest::prop_assert_eq!(name, &text);
+                proptest::prop_assert!(name.bytes().all(is_name_byte) && name.len() <= 64);
+                proptest::prop_assert!(!name.starts_with(['.', '-']) && !name.contains(".."));
+            }
+        }
+    }
+
     #[test]
     fn names_are_read_by_whole_bytes() {
         for good in

@@ -96,7 +96,24 @@ fn words(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    proptest! {
+        #[test]
+        fn any_path_comes_through_with_its_commas_doubled(path: String, name: String) {
+            let text = format!("./{},serial={}", path.replace(',', ",,"), name.replace(',', ",,"));
+            let item = Value::Object(disk(&text).unwrap());
+            prop_assert_eq!(item, json!({"file": format!("./{path}"), "serial": name}));
+        }
+
+        #[test]
+        fn any_text_is_an_item_or_an_error(text: String, tail: String) {
+            let _ = disk(&text);
+            let _ = disk(&format!("20G,{text}={tail}"));
+            let _ = net(&format!("{{{text}"));
+        }
+    }
 
     #[test]
     fn a_disk_is_a_size_or_a_file_and_its_keys() {

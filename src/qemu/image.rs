@@ -193,6 +193,13 @@ mod tests {
         Definition::read(definition.as_object().unwrap()).unwrap().storage.remove(0)
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_behind_the_magic_are_a_header_or_an_error(bytes: Vec<u8>) {
+            let _ = Header::read(&[QCOW2_MAGIC, &[0, 0, 0, 3], &bytes].concat());
+        }
+    }
+
     #[test]
     fn a_header_says_size_backing_file_and_data_file() {
         let of = |backing: Option<&str>, data_file| Header::Qcow2 {

@@ -52,7 +52,7 @@ impl<'a> Fields<'a> {
     pub(super) fn path(&self, name: &str) -> String {
         // A key that a person made up may be anything: it is escaped and cut like any value.
         let quoted = quote(name);
-        let shown = quoted.trim_matches('"');
+        let shown = &quoted[1..quoted.len() - 1];
         if self.place.is_empty() { shown.to_owned() } else { format!("{}.{shown}", self.place) }
     }
 
