@@ -34,7 +34,7 @@ struct Row {
 
 const PCI: Machine = Machine { bus: Bus::Pci, express: false, vga: true, cpu: true };
 
-/// Seen with QEMU 7.2; the same in the sources of 9.2.
+/// As seen with QEMU 7.2; `virt` (Arm, RISC-V) as its documentation has it.
 const TABLE: &[Row] = &[
     Row { name: "q35", versions: "pc-q35-", machine: Machine { express: true, ..PCI } },
     Row { name: "pc", versions: "pc-i440fx-", machine: PCI },

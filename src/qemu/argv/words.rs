@@ -21,8 +21,8 @@ impl Words {
         self.0.extend(words.map(str::to_owned));
     }
 
-    /// `-name [FIRST,]KEY=VALUE,…`: commas in values are doubled (qemu(1), "any commas in values
-    /// must be doubled"; `get_opt_value` in util/qemu-option.c).
+    /// `-name [FIRST,]KEY=VALUE,…`: commas in values are doubled, since QEMU takes a single one for the
+    /// end of the value (`get_opt_value` in its util/qemu-option.c).
     pub(super) fn option(&mut self, name: &str, first: Option<&str>, pairs: &[(&str, &str)]) {
         let pairs = pairs.iter().map(|(key, value)| format!("{key}={}", value.replace(',', ",,")));
         let parts: Vec<String> = first.map(str::to_owned).into_iter().chain(pairs).collect();
