@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -103,7 +103,12 @@ fn make(disk: &Disk, id: &str, path: &Path) -> Result<()> {
         Format::Raw => make_raw(disk, &unfinished).map_err(cannot),
         Format::Qcow2 => make_qcow2(disk, &unfinished),
     };
-    let finished = made.and_then(|()| sys::rename_new(&unfinished, path).map_err(cannot));
+    let finished = made.and_then(|()| {
+        let private = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&unfinished, private)
+            .and_then(|()| sys::rename_new(&unfinished, path))
+            .map_err(cannot)
+    });
     if finished.is_err() {
         let _ = std::fs::remove_file(&unfinished);
     }

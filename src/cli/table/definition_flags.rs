@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use crate::definition::keys::{self, Key, Kind, Support};
+use crate::definition::keys::{self, Key, Kind};
 
 /// One key of a definition as a flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +27,7 @@ impl DefinitionFlag {
 
 /// Every scalar key that maqet obeys as a flag, in the order of the keys' own table.
 pub(crate) fn definition_flags() -> impl Iterator<Item = DefinitionFlag> {
-    let flags = keys::DEFINITION.iter().filter(|key| key.is_scalar());
-    flags.filter(|key| key.support == Support::Now).map(|key| DefinitionFlag {
+    keys::flags().map(|key| DefinitionFlag {
         key: key.name,
         value: value_name(key),
         help: key.help,
@@ -39,11 +38,7 @@ pub(crate) fn definition_flags() -> impl Iterator<Item = DefinitionFlag> {
 fn value_name(key: &Key) -> Option<Cow<'static, str>> {
     match &key.kind {
         Kind::Bool => None,
-        Kind::Count { .. } | Kind::CountOr { .. } => Some("N".into()),
-        Kind::Size(_) => Some("SIZE".into()),
-        Kind::Duration => Some("DUR".into()),
-        Kind::Path | Kind::Program => Some("FILE".into()),
         Kind::Choice(choice) => Some(choice.now.join("|").into()),
-        _ => Some("TEXT".into()),
+        _ => Some(key.value_name().into()),
     }
 }
