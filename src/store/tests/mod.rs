@@ -1,0 +1,52 @@
+//! The store as its callers see it. Here is what its tests share.
+
+mod at_once;
+mod opening;
+mod rows;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{Row, Store};
+use crate::error::{Kind, Result};
+
+const IDS: [&str; 3] = [
+    "11111111-aaaa-4aaa-8aaa-000000000001",
+    "11111111-aaaa-4aaa-8aaa-000000000002",
+    "22222222-aaaa-4aaa-8aaa-000000000003",
+];
+
+fn empty() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("maqet.db");
+    (folder, path)
+}
+
+/// A store with `web` and `db`, whose ids share a prefix, and `mail`.
+fn filled() -> (TempDir, Store) {
+    let (folder, path) = empty();
+    let mut store = Store::open_to_write(&path).unwrap();
+    for (id, name) in IDS.iter().zip(["web", "db", "mail"]) {
+        store.insert(id, name, "{}").unwrap();
+    }
+    (folder, store)
+}
+
+fn listing(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn names(rows: &[Row]) -> Vec<&str> {
+    rows.iter().map(|row| row.name.as_str()).collect()
+}
+
+fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> Kind {
+    outcome.unwrap_err().kind
+}
