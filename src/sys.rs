@@ -123,6 +123,18 @@ pub(crate) fn pidfd_send(pidfd: &OwnedFd, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Connects to a Unix socket without ever waiting: a server whose queue is full is an error
+/// (EAGAIN) like one that is not there.
+pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// Who is at the other end of a Unix socket (SO_PEERCRED): its pid and uid when it connected.
 pub(crate) fn peer(stream: &UnixStream) -> io::Result<(i32, u32)> {
     let credentials = rustix::net::sockopt::socket_peercred(stream)?;

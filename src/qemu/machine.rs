@@ -65,6 +65,13 @@ impl Machine {
     }
 }
 
+/// Whether `version` is a versioned type of the machine that `alias` names: `pc-q35-7.2` of `q35`.
+pub(crate) fn is_version_of(version: &str, alias: &str) -> bool {
+    TABLE.iter().any(|row| {
+        row.name == alias && !row.versions.is_empty() && version.starts_with(row.versions)
+    })
+}
+
 /// The emulator of this host's architecture, to be found in PATH.
 pub(crate) fn default_program() -> String {
     let arch = match std::env::consts::ARCH {
@@ -142,6 +149,17 @@ mod tests {
         assert_eq!(default_type(Path::new("/opt/my-qemu")), default_type(Path::new(&own)));
         assert!(is_native(Path::new(&own)) && is_native(Path::new("/opt/my-qemu")));
         assert!(!is_native(Path::new("/usr/bin/qemu-system-sparc")));
+    }
+
+    #[test]
+    fn a_version_is_told_from_its_alias_and_from_another_machines() {
+        assert!(is_version_of("pc-q35-7.2", "q35"));
+        assert!(is_version_of("pc-i440fx-7.2", "pc"));
+        for (version, alias) in [("pc-q35-7.2", "pc"), ("q35", "q35"), ("pc-q35-7.2", "pc-q35-7.2")]
+        {
+            assert!(!is_version_of(version, alias), "{version} {alias}");
+        }
+        assert!(!is_version_of("microvm", "microvm"));
     }
 
     #[test]

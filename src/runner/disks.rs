@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use crate::backoff;
 use crate::definition::types::{Definition, Disk, Format};
 use crate::error::{Error, Result, quote};
 use crate::paths::{VmFolder, make_private};
-use crate::qemu::image::{self, Header, LARGEST_HEADER};
-use crate::qemu::program;
+use crate::qemu::look::look;
+use crate::qemu::{image, program};
 use crate::sys;
 
 /// For qemu-img to make an empty image, which takes it some 6 ms.
@@ -65,29 +65,6 @@ fn missing(disk: &Disk, path: &Path) -> Error {
     let (name, path) = (quote(disk.name.as_str()), path.display());
     Error::failed(format!("the image of its disk {name} is not there: {path}"))
         .hint("correct its file, or give the disk a size to have it made")
-}
-
-/// The beginning of an image, and whether it is a block device; `None` where there is nothing.
-fn look(path: &Path) -> Result<Option<(Header, bool)>> {
-    let cannot = |error| Error::io(format_args!("read the image {}", path.display()), &error);
-    // Without O_NONBLOCK the opening of a FIFO would wait for ever.
-    let file = match File::options().read(true).custom_flags(sys::NON_BLOCKING).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(cannot(error)),
-    };
-    let kind = file.metadata().map_err(cannot)?.file_type();
-    if !kind.is_file() && !kind.is_block_device() {
-        let path = path.display();
-        return Err(Error::failed(format!("{path} is neither a file nor a block device")));
-    }
-    let mut start = Vec::new();
-    file.take(LARGEST_HEADER as u64).read_to_end(&mut start).map_err(cannot)?;
-    let header = Header::read(&start).map_err(|error| Error {
-        message: format!("{}: {}", path.display(), error.message),
-        ..error
-    })?;
-    Ok(Some((header, kind.is_block_device())))
 }
 
 fn make(disk: &Disk, id: &str, path: &Path) -> Result<()> {

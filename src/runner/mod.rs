@@ -31,47 +31,19 @@ use self::starter::Starter;
 use self::state::Machine;
 use self::streams::{AgentChannel, Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
-use crate::definition::name::{VmId, VmName};
+use crate::definition::name::VmName;
 use crate::definition::types::{Definition, Program};
 use crate::error::{Error, Result};
 use crate::lock::{self, Attempt, Guard};
-use crate::paths::{Folders, Log, VmFolder, check_private};
+use crate::paths::{Log, VmFolder, check_private};
 use crate::qemu::{argv, machine, program};
 use crate::sys;
 use crate::time::Timestamp;
-use crate::wire::handoff::{FromRunner, Order};
+use crate::wire::handoff::{FromRunner, Mission};
 use crate::wire::runs::{End, Outcome};
-
-/// The hidden word by which the binary knows that it is a runner.
-pub(crate) const WORD: &str = "__runner";
 
 /// For a previous QEMU to be gone.
 const GUARD_LIMIT: Duration = Duration::from_secs(10);
-
-/// What the command that spawns a runner tells it: `__runner ID LEVEL DATA RUNTIME…`.
-#[derive(Debug)]
-struct Mission {
-    id: VmId,
-    level: log::LevelFilter,
-    folders: Folders,
-}
-
-impl Mission {
-    fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Mission> {
-        let mut text = || words.next()?.into_string().ok();
-        let id = VmId::parse(&text()?).ok()?;
-        let level = text()?.parse().ok()?;
-        let folders = Folders::from_arguments(words)?;
-        Some(Mission { id, level, folders })
-    }
-}
-
-/// The arguments of a runner, `__runner` first.
-pub(crate) fn arguments(id: &VmId, level: log::LevelFilter, folders: &Folders) -> Vec<OsString> {
-    let mut words: Vec<OsString> = vec![WORD.into(), id.to_string().into(), level.as_str().into()];
-    words.extend(folders.to_arguments());
-    words
-}
 
 /// Is the runner of one VM until its QEMU has ended. What goes wrong before the VM runs is told to
 /// the command that spawned it, last, when everything has been cleaned up.
@@ -91,8 +63,9 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> Result<()> {
 }
 
 fn be_runner(mission: &Mission, starter: &mut Starter) -> Result<()> {
-    let id = mission.id.to_string();
-    let folder = mission.folders.vm(&id);
+    // Who holds the lock must survive a SIGHUP.
+    let signals = Signals::register()?;
+    let folder = mission.folders.vm(&mission.id.to_string());
     let _lock = match lock::take(&folder.lock())? {
         Attempt::Taken(lock) => lock,
         Attempt::Held => {
@@ -106,8 +79,8 @@ fn be_runner(mission: &Mission, starter: &mut Starter) -> Result<()> {
     begin_log(&folder, mission.level, &lost);
     let guard = Guard::take(&folder.guard(), Instant::now() + GUARD_LIMIT)?;
     let mut record = Record::begin(&folder, lost.clone());
-    let ended = run(mission, &folder, &guard, starter, &mut record, &lost);
-    match ended {
+    let held = Held { folder: &folder, guard: &guard, lost: &lost };
+    match run(mission, &held, signals, starter, &mut record) {
         Ok(Ended { end, error, stderr }) => {
             log::info!("ended: {end:?}");
             record.end(end, error.as_ref(), &stderr);
@@ -121,15 +94,22 @@ fn be_runner(mission: &Mission, starter: &mut Starter) -> Result<()> {
     }
 }
 
+/// What a runner has once it holds both locks.
+#[derive(Debug)]
+struct Held<'a> {
+    folder: &'a VmFolder,
+    guard: &'a Guard,
+    lost: &'a Lost,
+}
+
 /// From the definition to QEMU's end, with both locks held. The runtime folder is gone afterwards,
 /// however it ended.
 fn run(
     mission: &Mission,
-    folder: &VmFolder,
-    guard: &Guard,
+    held: &Held<'_>,
+    signals: Signals,
     starter: &mut Starter,
     record: &mut Record,
-    lost: &Lost,
 ) -> Result<Ended> {
     starter.say(&FromRunner::Locked { locked: true });
     let order = starter.order()?.ok_or_else(|| Error::not_found("there is no such VM any more"))?;
@@ -137,11 +117,10 @@ fn run(
     let name = VmName::parse(&order.name)?;
     sys::set_process_name(&format!("maqet:{name}"))
         .map_err(|error| Error::io("name the process", &error))?;
-    let signals = Signals::register()?;
     let id = mission.id.to_string();
     let (mut home, listener, key) = Home::make(&mission.folders, &id)?;
     let sessions = Sessions::new(listener, id, key);
-    let started = start_qemu(mission, folder, guard, &name, &vm, lost);
+    let started = start_qemu(mission, held, &name, &vm);
     let ended = started.and_then(|(facts, qemu)| {
         let guest_time = vm.stop_timeout.duration().unwrap_or(Duration::ZERO);
         let supervisor = Supervisor {
@@ -153,7 +132,7 @@ fn run(
             starter,
             home: &mut home,
             record,
-            lost: lost.clone(),
+            lost: held.lost.clone(),
             since: Timestamp::now(),
             waiting: Vec::new(),
         };
@@ -166,12 +145,11 @@ fn run(
 /// Makes the disks and QEMU's descriptors, and spawns QEMU.
 fn start_qemu(
     mission: &Mission,
-    folder: &VmFolder,
-    guard: &Guard,
+    held: &Held<'_>,
     name: &VmName,
     definition: &Definition,
-    lost: &Lost,
 ) -> Result<(Facts, Qemu)> {
+    let Held { folder, guard, lost } = held;
     let cannot = |error| Error::io("make QEMU's descriptors", &error);
     let id = mission.id.to_string();
     let images = disks::prepare(definition, &id, folder)?;
@@ -183,9 +161,9 @@ fn start_qemu(
     let (agent, qemu_agent) = agent.map_err(cannot)?.unzip();
     let (console_output, stdin) =
         sys::pipe().map(|(theirs, ours)| (ours, theirs)).map_err(cannot)?;
-    let console_log = CappedLog::begin(folder.log(Log::Console), lost.clone());
+    let console_log = CappedLog::begin(folder.log(Log::Console), (*lost).clone());
     let (console, stdout) = Output::console(console_log).map_err(cannot)?;
-    let qemu_log = CappedLog::begin(folder.log(Log::Qemu), lost.clone());
+    let qemu_log = CappedLog::begin(folder.log(Log::Qemu), (*lost).clone());
     let (stderr, qemu_stderr) = Output::stderr(qemu_log).map_err(cannot)?;
 
     let wires = argv::Wires {

@@ -5,13 +5,47 @@
 //! After that the runner writes at most one error, last. It closes the pair when the VM runs. The
 //! pair shortens a failure; a success is only ever an authenticated ping.
 
+use std::ffi::OsString;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::definition::name::VmId;
 use crate::error::Error;
+use crate::paths::Folders;
+
+/// The hidden word by which the binary knows that it is to be a runner.
+pub(crate) const RUNNER: &str = "__runner";
 
 /// The longest line on the pair, in bytes: a definition is at most 1 MiB.
 pub(crate) const LINE_LIMIT: usize = 4 << 20;
+
+/// What a runner is told by its command line: `__runner ID LEVEL DATA RUNTIME…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mission {
+    pub(crate) id: VmId,
+    pub(crate) level: log::LevelFilter,
+    pub(crate) folders: Folders,
+}
+
+impl Mission {
+    /// Reads the words after `__runner`.
+    pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Option<Mission> {
+        let mut text = || words.next()?.into_string().ok();
+        let id = VmId::parse(&text()?).ok()?;
+        let level = text()?.parse().ok()?;
+        let folders = Folders::from_arguments(words)?;
+        Some(Mission { id, level, folders })
+    }
+
+    /// The words after the program's name.
+    pub(crate) fn to_words(&self) -> Vec<OsString> {
+        let (id, level) = (self.id.to_string(), self.level.as_str());
+        let mut words: Vec<OsString> = vec![RUNNER.into(), id.into(), level.into()];
+        words.extend(self.folders.to_arguments());
+        words
+    }
+}
 
 /// What the runner writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +79,18 @@ pub(crate) fn to_line(message: &impl Serialize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mission_survives_its_words() {
+        let words = ["/d", "/r", "/s"].map(OsString::from);
+        let folders = Folders::from_arguments(words.into_iter()).unwrap();
+        let id = VmId::random().unwrap();
+        let mission = Mission { id, level: log::LevelFilter::Debug, folders };
+        let words = mission.to_words();
+        assert_eq!(words[0], RUNNER);
+        assert_eq!(Mission::parse(words.into_iter().skip(1)), Some(mission));
+        assert_eq!(Mission::parse(["x".into()].into_iter()), None);
+    }
 
     #[test]
     fn the_three_messages_are_told_apart() {

@@ -180,6 +180,12 @@ pub(crate) fn parse(text: &str) -> Vec<Run> {
     runs
 }
 
+/// The newest run in a file's text, without reading the older ones.
+pub(crate) fn last(text: &str) -> Option<Run> {
+    let begin = text.rfind(r#"{"line":"began""#)?;
+    parse(&text[begin..]).pop()
+}
+
 /// The text with only its last [`KEPT`]` - 1` runs, so that one more fits; `None` where it has no
 /// more than that.
 pub(crate) fn trimmed(text: &str) -> Option<String> {
@@ -226,6 +232,7 @@ mod tests {
             .collect();
         let runs = parse(&text);
         assert_eq!(runs.len(), 2);
+        assert_eq!(last(&text).as_ref(), runs.last());
         assert_eq!(runs[0].machine.as_deref(), Some("pc-q35-7.2"));
         assert_eq!(runs[0].stderr, "bye");
         assert_eq!(runs[0].end_without_runner("boot-1").outcome, Outcome::Stopped);

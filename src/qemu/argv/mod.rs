@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::definition::name::{VmId, VmName};
-use crate::definition::types::{Accel, Cpu, Definition, Vga};
+use crate::definition::types::{Accel, Cpu, Definition, Program, Vga};
 use crate::error::{Error, Result, quote};
 use crate::qemu::machine::{self, Bus, Machine};
 
@@ -50,12 +50,29 @@ pub(crate) struct Host {
     pub(crate) block_devices: Vec<PathBuf>,
 }
 
+impl Host {
+    /// The host as a definition alone lets it be imagined, for a command line that is not to run.
+    pub(crate) fn unseen(definition: &Definition) -> Host {
+        let binary = match &definition.binary {
+            None => machine::default_program().into(),
+            Some(Program::Name(name)) => name.into(),
+            Some(Program::Path(path)) => path.clone(),
+        };
+        Host { binary, kvm: false, block_devices: Vec::new() }
+    }
+}
+
 /// The numbers of the descriptors that QEMU inherits, beside its standard ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wires {
     pub(crate) qmp: i32,
     /// Given where `wants_agent` says so.
     pub(crate) agent: Option<i32>,
+}
+
+impl Wires {
+    /// Numbers for a command line that is not to run.
+    pub(crate) const NOMINAL: Wires = Wires { qmp: 3, agent: Some(4) };
 }
 
 /// QEMU's argv, its program first. Fails (usage) where the definition asks for what its machine

@@ -1,0 +1,291 @@
+//! What every command needs: where things lie, the settings, the database, and the VMs that the
+//! command line names.
+//!
+//! The database is opened when it is asked for and not before: a broken one never costs control of a
+//! VM that runs.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::settings::Settings;
+use crate::cli::Invocation;
+use crate::cli::output::{Output, Shape};
+use crate::cli::report::{note, report, shared_exit_code};
+use crate::cli::table::Flag;
+use crate::control::life;
+use crate::definition::merge::merge;
+use crate::definition::name::VmRef;
+use crate::definition::types::Definition;
+use crate::definition::units::Limit;
+use crate::error::{Error, Kind, Result, quote};
+use crate::paths::{Choice, Environment, Folders, check_private};
+use crate::store::{Row, Store};
+use crate::wire::status::State;
+
+/// One command line and what it stands on.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) invocation: &'a Invocation,
+    pub(super) folders: Folders,
+    pub(super) settings: Settings,
+}
+
+/// A VM that a command works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Vm {
+    pub(super) id: String,
+    pub(super) name: String,
+    /// As stored; `None` where the database could not be read and only the runner is known.
+    pub(super) definition: Option<String>,
+}
+
+impl From<Row> for Vm {
+    fn from(row: Row) -> Vm {
+        Vm { id: row.id, name: row.name, definition: Some(row.definition) }
+    }
+}
+
+/// What a command that changes a VM's state says of it, with `--json` and `-o`.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Change {
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) changed: bool,
+}
+
+impl Change {
+    /// The shape of such results: without `--json` and `-o` there is nothing on stdout.
+    pub(super) const SHAPE: Shape =
+        Shape { list: false, columns: &[], fields: &["name", "state", "changed"] };
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(invocation: &'a Invocation) -> Result<Context<'a>> {
+        let path = |flag| invocation.value(flag).map(Into::into);
+        let flags = Choice {
+            data: path(Flag::DataDir),
+            runtime: path(Flag::RuntimeDir),
+            config: path(Flag::ConfigDir),
+        };
+        let environment = Environment::read();
+        let settings = Settings::load(environment.config(&flags).as_deref())?;
+        let folders = Folders::resolve(&flags, &environment, &settings.folders)?;
+        Ok(Context { invocation, folders, settings })
+    }
+
+    /// The database for a command that changes nothing; `None` where none was ever made.
+    pub(super) fn store_to_read(&self) -> Result<Option<Store>> {
+        match check_private(self.folders.data()) {
+            Ok(()) => Store::open_to_read(&self.folders.database()),
+            Err(_) if !self.folders.data().exists() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The database for a command that changes something, made where there is none.
+    pub(super) fn store_to_write(&self) -> Result<Store> {
+        self.folders.make_data()?;
+        Store::open_to_write(&self.folders.database())
+    }
+
+    /// The VMs that the operands name, each once; with `--all` every VM. If one is unknown, that is
+    /// all that is found out.
+    pub(super) fn vms(&self) -> Result<Vec<Vm>> {
+        self.vms_named(&self.invocation.operands)
+    }
+
+    /// Every VM there is.
+    pub(super) fn every_vm(&self) -> Result<Vec<Vm>> {
+        self.find(&[], true)
+    }
+
+    /// The VM of the first operand.
+    pub(super) fn vm(&self) -> Result<Vm> {
+        let first = self.invocation.operands.first().cloned().into_iter().collect::<Vec<_>>();
+        let none = || Error::usage("no VM is named");
+        self.vms_named(&first)?.pop().ok_or_else(none)
+    }
+
+    /// The VMs that these words name, each once; with `--all` every VM.
+    pub(super) fn vms_named(&self, words: &[String]) -> Result<Vec<Vm>> {
+        self.find(words, self.invocation.has(Flag::All))
+    }
+
+    fn find(&self, words: &[String], all: bool) -> Result<Vec<Vm>> {
+        let references =
+            words.iter().map(|word| VmRef::parse(word)).collect::<Result<Vec<VmRef>>>()?;
+        let store = match self.store_to_read() {
+            Ok(store) => store,
+            Err(error) => return self.live_vms(&references, all, error),
+        };
+        let Some(store) = store else {
+            return match words.first() {
+                Some(word) => Err(unknown(word)),
+                None => Ok(vec![]),
+            };
+        };
+        if all {
+            return Ok(store.all()?.into_iter().map(Vm::from).collect());
+        }
+        let mut vms: Vec<Vm> = Vec::new();
+        for (word, reference) in words.iter().zip(&references) {
+            let row = match reference {
+                VmRef::Name(name) => store.by_name(name.as_str())?,
+                VmRef::Id(id) => store.by_id(&id.to_string())?,
+                VmRef::IdPrefix(prefix) => store.by_id_prefix(prefix)?,
+            };
+            let vm = Vm::from(row.ok_or_else(|| unknown(word))?);
+            if !vms.contains(&vm) {
+                vms.push(vm);
+            }
+        }
+        Ok(vms)
+    }
+
+    /// The VMs that live, for when the database cannot be read: their runners know their names. The
+    /// database's error is told where that does not serve.
+    fn live_vms(&self, references: &[VmRef], all: bool, error: Error) -> Result<Vec<Vm>> {
+        let entries = std::fs::read_dir(self.folders.live()).map_err(|_| error.clone())?;
+        let ids = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let vms: Vec<(String, String)> = ids.map(|id| (id.clone(), id)).collect();
+        let named = life::look(&self.folders, &vms)
+            .into_iter()
+            .flatten()
+            .filter(|life| life.state.is_live());
+        let live: Vec<Vm> = named
+            .map(|life| {
+                let name = life.runner_name.unwrap_or_else(|| life.id.clone());
+                Vm { id: life.id, name, definition: None }
+            })
+            .collect();
+        let matches = |vm: &Vm, reference: &VmRef| match reference {
+            VmRef::Name(name) => vm.name == name.as_str(),
+            VmRef::Id(id) => vm.id == id.to_string(),
+            VmRef::IdPrefix(prefix) => vm.id.starts_with(prefix),
+        };
+        let found: Vec<Vm> = if all {
+            live
+        } else {
+            let found = references.iter().filter_map(|one| live.iter().find(|vm| matches(vm, one)));
+            found.cloned().collect()
+        };
+        if found.is_empty() || (!all && found.len() < references.len()) {
+            return Err(error);
+        }
+        note(self.invocation.quiet(), &format!("{} (going by the VMs that run)", error.message));
+        Ok(found)
+    }
+
+    /// The definition that a VM would run: what is stored over the settings' defaults.
+    pub(super) fn effective(&self, stored: &str) -> Result<Map<String, Value>> {
+        let stored = parse_stored(stored)?;
+        let mut effective = Map::new();
+        merge(&mut effective, self.settings.defaults.clone());
+        merge(&mut effective, stored);
+        Ok(effective)
+    }
+
+    /// The same as a typed definition.
+    pub(super) fn definition(&self, vm: &Vm) -> Result<Definition> {
+        let stored = vm
+            .definition
+            .as_deref()
+            .ok_or_else(|| Error::failed("its definition cannot be read"))?;
+        Definition::read(&self.effective(stored)?)
+    }
+
+    /// How much a runner writes into its log.
+    pub(super) fn runner_log_level(&self) -> log::LevelFilter {
+        match self.invocation.times(Flag::Verbose) {
+            0 | 1 => self.settings.log_level.unwrap_or(log::LevelFilter::Info),
+            _ => log::LevelFilter::Debug,
+        }
+    }
+
+    /// When the command's own time is over: `--timeout`, else `default` from now.
+    pub(super) fn deadline(&self, default: Duration) -> Instant {
+        let now = Instant::now();
+        match self.invocation.limit(Flag::Timeout) {
+            Some(Limit::After(limit)) => now + limit,
+            // For ever, as far as a clock of this machine can tell.
+            Some(Limit::Never) => now + Duration::from_secs(100 * 366 * 86_400),
+            None => now + default,
+        }
+    }
+
+    /// The results of a command that changes states; see [`Change`].
+    pub(super) fn changes(&self) -> Result<Output> {
+        Output::new(self.invocation, Change::SHAPE)
+    }
+
+    /// Prints one change where an object is wanted.
+    pub(super) fn say_change(
+        &self,
+        output: &mut Output,
+        vm: &Vm,
+        state: State,
+        changed: bool,
+    ) -> Result<()> {
+        if output.wants_objects() {
+            output.object(&Change { name: vm.name.clone(), state, changed })?;
+        }
+        Ok(())
+    }
+
+    /// Says on stderr what is no error.
+    pub(super) fn note(&self, text: &str) {
+        note(self.invocation.quiet(), text);
+    }
+
+    /// Tells an error about one VM and gives its exit code.
+    pub(super) fn tell(&self, doing: &str, vm: &Vm, error: Error) -> u8 {
+        let error = error.about(doing, &vm.name);
+        report(&error, self.invocation.has(Flag::Json));
+        error.kind.exit_code()
+    }
+
+    /// Ends a command on several VMs: what was gathered is written, and their codes become one.
+    pub(super) fn finish(&self, output: Output, codes: impl IntoIterator<Item = u8>) -> Result<u8> {
+        output.finish()?;
+        Ok(shared_exit_code(codes))
+    }
+
+    /// Has a person confirm what destroys something.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where there is nobody to ask, or the answer is no.
+    pub(super) fn confirm(&self, question: &str) -> Result<()> {
+        use std::io::{BufRead, IsTerminal, Write};
+        if self.invocation.has(Flag::Yes) {
+            return Ok(());
+        }
+        let refused =
+            |why: &str| Err(Error::usage(format!("{question}: {why}")).hint("confirm it with -y"));
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return refused("nobody can be asked");
+        }
+        let mut stderr = std::io::stderr();
+        let _ = write!(stderr, "maqet: {question}? [y/N] ");
+        let _ = stderr.flush();
+        let mut answer = String::new();
+        let _ = std::io::stdin().lock().read_line(&mut answer);
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => refused("not confirmed"),
+        }
+    }
+}
+
+/// A definition as it lies in the database.
+pub(super) fn parse_stored(text: &str) -> Result<Map<String, Value>> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::failed(format!("cannot read the stored definition: {error}")))
+}
+
+/// The refusal of a name that is not there.
+fn unknown(word: &str) -> Error {
+    Error::new(Kind::NotFound, format!("there is no VM {}", quote(word)))
+        .hint("\"maqet ls\" shows those that there are")
+}

@@ -1,0 +1,62 @@
+//! What each command does: one file a subject, one function a command.
+//!
+//! A command reads its invocation, asks the parts below, and gives its results to `Output`. It knows
+//! no SQL, no wire and no argv of QEMU; the parts below know nothing of it.
+
+mod add;
+mod cmdline;
+mod context;
+mod logs;
+mod look;
+mod power;
+mod qmp;
+mod rm;
+mod settings;
+mod show;
+mod start;
+mod why;
+
+use context::Context;
+
+use crate::cli::table::Verb;
+use crate::cli::{Invocation, output::Output, output::Shape, text};
+use crate::error::Result;
+
+/// Does what the command line asks for, and gives the exit code.
+///
+/// # Errors
+/// What went wrong for the command as a whole; what went wrong for one VM of several has been told
+/// by then, and is in the exit code.
+pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
+    match invocation.verb {
+        Verb::Help => {
+            print(invocation, &text::help(invocation.operands.first().map(String::as_str))?)
+        }
+        Verb::Version => print(invocation, text::VERSION),
+        Verb::Words => {
+            eprint!("{}", text::words());
+            Ok(2)
+        }
+        Verb::Add => add::add(&Context::new(invocation)?),
+        Verb::Show => show::show(&Context::new(invocation)?),
+        Verb::Rename => show::rename(&Context::new(invocation)?),
+        Verb::Rm => rm::rm(&Context::new(invocation)?),
+        Verb::Start => start::start(&Context::new(invocation)?),
+        Verb::Stop => power::stop(&Context::new(invocation)?),
+        Verb::Pause => power::pause(&Context::new(invocation)?),
+        Verb::Resume => power::resume(&Context::new(invocation)?),
+        Verb::Ls => look::ls(&Context::new(invocation)?),
+        Verb::Status => look::status(&Context::new(invocation)?),
+        Verb::Why => why::why(&Context::new(invocation)?),
+        Verb::Logs => logs::logs(&Context::new(invocation)?),
+        Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
+        Verb::Cmdline => cmdline::cmdline(&Context::new(invocation)?),
+    }
+}
+
+fn print(invocation: &Invocation, text: &str) -> Result<u8> {
+    let mut output = Output::new(invocation, Shape::TEXT)?;
+    output.text(text)?;
+    output.finish()?;
+    Ok(0)
+}

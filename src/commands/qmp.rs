@@ -1,0 +1,173 @@
+//! `qmp`: one QMP command, and QEMU's answer.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::context::Context;
+use crate::cli::output::{Output, Shape};
+use crate::control::ask::{Patience, Question, Reply, ask_one};
+use crate::error::{Error, Kind, Result, quote};
+use crate::wire::message::{Call, Request};
+
+/// For the runner to prove itself.
+const RUNNER_LIMIT: Duration = Duration::from_secs(3);
+/// For QEMU to answer, where --timeout says nothing.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+const SHAPE: Shape = Shape { list: false, columns: &[], fields: &["*"] };
+
+pub(super) fn qmp(context: &Context<'_>) -> Result<u8> {
+    let mut output = Output::new(context.invocation, SHAPE)?;
+    let words = context.invocation.operands.get(1..).unwrap_or_default();
+    let call = read(words)?;
+    let vm = context.vm()?;
+    let patience =
+        Patience { answered: Some(context.deadline(ANSWER_LIMIT)), ..Patience::of(RUNNER_LIMIT) };
+    let question = Question { id: vm.id.clone(), request: Request::from(call), repeatable: false };
+    let answer = match ask_one(&context.folders, question, patience) {
+        Reply::Answer(answer) => answer,
+        Reply::NoRunner => Err(Error::new(Kind::NotRunning, "it is not running")),
+        Reply::Silent(error) => Err(error),
+        Reply::Late(_) => {
+            Err(Error::timeout("QEMU has not answered in time").hint("give it more with --timeout"))
+        }
+    };
+    let answer = answer.map_err(|error| error.about("no QMP with", &vm.name))?;
+    if let Some(desc) = answer["error"]["desc"].as_str() {
+        return Err(Error::failed("QEMU refused").quoting(desc).about("no QMP with", &vm.name));
+    }
+    let result = &answer["return"];
+    if output.wants_objects() {
+        output.object(result)?;
+    } else {
+        let text = serde_json::to_string_pretty(result)
+            .map_err(|error| Error::failed(format!("cannot write the answer: {error}")))?;
+        output.guest(text.as_bytes())?;
+        output.text("\n")?;
+    }
+    output.finish()?;
+    Ok(0)
+}
+
+/// The words after the VM: a command and its arguments, or a whole request as JSON.
+fn read(words: &[String]) -> Result<Call> {
+    let (first, rest) = match words {
+        [first, rest @ ..] => (first, rest),
+        [] => return Err(Error::usage("no QMP command is given")),
+    };
+    if first.trim_start().starts_with('{') {
+        if !rest.is_empty() {
+            return Err(Error::usage("a request as JSON stands alone"));
+        }
+        return read_json(first);
+    }
+    let mut arguments = Map::new();
+    for word in rest {
+        let (path, value) = match word.split_once('=') {
+            Some((key, text)) => match key.strip_suffix(':') {
+                Some(key) => (key, parse_json(text)?),
+                None => (key, Value::from(text)),
+            },
+            None => {
+                return Err(Error::usage(format!("{} is no argument", quote(word)))
+                    .hint("arguments are KEY=TEXT or KEY:=JSON"));
+            }
+        };
+        insert(&mut arguments, path, value)?;
+    }
+    Ok(Call::Qmp { command: first.clone(), arguments })
+}
+
+fn read_json(text: &str) -> Result<Call> {
+    let Value::Object(mut request) = parse_json(text)? else {
+        return Err(Error::usage("a QMP request is an object"));
+    };
+    let command = match request.remove("execute") {
+        Some(Value::String(command)) => command,
+        _ => return Err(Error::usage("a QMP request has \"execute\" with the command's name")),
+    };
+    let arguments = match request.remove("arguments") {
+        None => Map::new(),
+        Some(Value::Object(arguments)) => arguments,
+        Some(_) => return Err(Error::usage("the arguments of a QMP request are an object")),
+    };
+    request.remove("id");
+    match request.keys().next() {
+        None => Ok(Call::Qmp { command, arguments }),
+        Some(key) => Err(Error::usage(format!("a QMP request has no {}", quote(key)))),
+    }
+}
+
+fn parse_json(text: &str) -> Result<Value> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::usage(format!("{} is not JSON: {error}", quote(text))))
+}
+
+/// Puts a value at a dotted path: `backend.type=file` is `{"backend": {"type": "file"}}`.
+fn insert(map: &mut Map<String, Value>, path: &str, value: Value) -> Result<()> {
+    let refuse = || Error::usage(format!("{} is given twice, or is no key", quote(path)));
+    match path.split_once('.') {
+        Some((first, rest)) => {
+            let inner = map.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            insert(inner.as_object_mut().ok_or_else(refuse)?, rest, value)
+        }
+        None if path.is_empty() || map.contains_key(path) => Err(refuse()),
+        None => {
+            map.insert(path.to_owned(), value);
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn words(words: &[&str]) -> Result<Call> {
+        read(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn words_become_a_command_with_its_arguments() {
+        for (line, command, arguments) in [
+            (vec!["query-status"], "query-status", json!({})),
+            (
+                vec!["set_link", "name=net0", "up:=false"],
+                "set_link",
+                json!({"name": "net0", "up": false}),
+            ),
+            (
+                vec!["x", "a.b=c", "a.d:=[1]", "e="],
+                "x",
+                json!({"a": {"b": "c", "d": [1]}, "e": ""}),
+            ),
+            (vec!["x", "a=b=c"], "x", json!({"a": "b=c"})),
+            (vec![r#"{"execute":"x","arguments":{"a":1},"id":7}"#], "x", json!({"a": 1})),
+        ] {
+            let Call::Qmp { command: read, arguments: given } = words(&line).unwrap() else {
+                panic!()
+            };
+            assert_eq!((read.as_str(), Value::Object(given)), (command, arguments));
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for line in [
+            vec!["x", "a"],
+            vec!["x", "a=1", "a=2"],
+            vec!["x", "a=1", "a.b=2"],
+            vec!["x", "=1"],
+            vec!["x", "a:=nope"],
+            vec!["{}"],
+            vec!["{\"execute\":1}"],
+            vec!["{\"execute\":\"x\",\"oob\":1}"],
+            vec!["{\"execute\":\"x\"}", "a=1"],
+        ] {
+            assert_eq!(words(&line).unwrap_err().kind, Kind::Usage, "{line:?}");
+        }
+    }
+}

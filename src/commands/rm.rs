@@ -1,0 +1,217 @@
+//! `rm`: removes VMs, and tells what it leaves.
+//!
+//! Both locks are held while a VM is removed, and its lock file goes last: so no start ever meets
+//! half a VM. The database's row goes just before: what a crash leaves in between is a whole VM or
+//! an empty folder.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::context::{Context, Vm, parse_stored};
+use super::power::stop_all;
+use crate::cli::table::Flag;
+use crate::control::life;
+use crate::definition::types::Definition;
+use crate::definition::units;
+use crate::error::{Error, Kind, Result};
+use crate::lock::{self, Attempt, Guard};
+use crate::paths::{Log, VmFolder, rotated};
+use crate::store::Store;
+use crate::wire::message::{Manner, StopCall};
+use crate::wire::status::State;
+
+/// For a QEMU that is dying to be gone.
+const GUARD_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) fn rm(context: &Context<'_>) -> Result<u8> {
+    let invocation = context.invocation;
+    let mut output = context.changes()?;
+    let vms = match known(context) {
+        Ok(vms) => vms,
+        Err(error) if error.kind == Kind::NotFound && invocation.has(Flag::IfExists) => {
+            context.note(&error.message);
+            vec![]
+        }
+        Err(error) => return Err(error),
+    };
+    let delete = invocation.has(Flag::DeleteStorage);
+    if !vms.is_empty() && (delete || invocation.has(Flag::All)) {
+        let names: Vec<&str> = vms.iter().map(|vm| vm.name.as_str()).collect();
+        let what = if delete { " and the disk images that maqet made for them" } else { "" };
+        context.confirm(&format!("remove {}{what}", names.join(", ")))?;
+    }
+    let mut codes = Vec::new();
+    for vm in &vms {
+        codes.push(match remove(context, vm) {
+            Ok(()) => {
+                context.say_change(&mut output, vm, State::Stopped, true)?;
+                0
+            }
+            Err(error) => context.tell("cannot remove", vm, error),
+        });
+    }
+    context.finish(output, codes)
+}
+
+/// The VMs that are named. With --if-exists those of them that exist.
+fn known(context: &Context<'_>) -> Result<Vec<Vm>> {
+    if !context.invocation.has(Flag::IfExists) {
+        return context.vms();
+    }
+    let mut vms: Vec<Vm> = Vec::new();
+    if context.invocation.operands.is_empty() {
+        return context.vms();
+    }
+    for word in &context.invocation.operands {
+        match context.vms_named(std::slice::from_ref(word)) {
+            Ok(found) => vms.extend(found),
+            Err(error) if error.kind == Kind::NotFound => context.note(&error.message),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(vms)
+}
+
+fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
+    // A definition that cannot be read must not keep a VM from being removed.
+    let definition = context.definition(vm).ok();
+    if definition.as_ref().is_some_and(|definition| definition.protect) {
+        return Err(
+            Error::conflict("it is protected").hint("its definition says \"protect\": true")
+        );
+    }
+    if context.invocation.has(Flag::Force) {
+        let call = StopCall { manner: Manner::Force, ..StopCall::default() };
+        for stopped in stop_all(context, std::slice::from_ref(vm), &call) {
+            stopped?;
+        }
+    }
+    let folder = context.folders.vm(&vm.id);
+    let lock = match lock::take(&folder.lock())? {
+        Attempt::Taken(lock) => Some(lock),
+        Attempt::Held => {
+            return Err(
+                Error::conflict("it is running").hint("stop it first, or let --force end it")
+            );
+        }
+        // An rm that was cut short, or a folder that somebody removed.
+        Attempt::Gone => None,
+    };
+    let _guard = match &lock {
+        Some(_) => Some(Guard::take(&folder.guard(), Instant::now() + GUARD_LIMIT)?),
+        None => None,
+    };
+    let mut store = context.store_to_write()?;
+    let disks = Disks::of(vm, definition.as_ref(), &folder, &store)?;
+    if context.invocation.has(Flag::DeleteStorage) {
+        disks.delete(context, vm, &store)?;
+    } else {
+        for path in disks.all() {
+            say_kept(context, vm, path);
+        }
+    }
+    if let Some(runtime) = context.folders.live_runtime(&vm.id) {
+        runtime.remove();
+        let _ = std::fs::remove_file(context.folders.live_link(&vm.id));
+    }
+    for file in Log::ALL.map(|log| folder.log(log)) {
+        let _ = std::fs::remove_file(rotated(&file));
+        let _ = std::fs::remove_file(file);
+    }
+    for file in [folder.runs(), folder.runs().with_extension("ndjson.new"), folder.guard()] {
+        let _ = std::fs::remove_file(file);
+    }
+    match store.remove(&vm.id) {
+        Err(error) if error.kind != Kind::NotFound => return Err(error),
+        _ => {}
+    }
+    let _ = std::fs::remove_file(folder.lock());
+    let _ = std::fs::remove_dir(folder.disks());
+    let _ = std::fs::remove_dir(folder.path());
+    Ok(())
+}
+
+/// The images of a VM: those that maqet made, and those that were there before.
+#[derive(Debug)]
+struct Disks {
+    made: BTreeSet<PathBuf>,
+    given: BTreeSet<PathBuf>,
+}
+
+impl Disks {
+    fn of(
+        vm: &Vm,
+        definition: Option<&Definition>,
+        folder: &VmFolder,
+        store: &Store,
+    ) -> Result<Disks> {
+        let mut made: BTreeSet<PathBuf> = store
+            .files(&vm.id)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|file| file.path.into())
+            .collect();
+        // A start that was cut short may not have stored what it made; and what lies in the VM's own
+        // folder nobody else has made.
+        let runs = life::all_runs(folder);
+        made.extend(runs.into_iter().flat_map(|run| run.created).map(PathBuf::from));
+        if let Ok(entries) = std::fs::read_dir(folder.disks()) {
+            made.extend(entries.flatten().map(|entry| entry.path()));
+        }
+        made.retain(|path| path.exists());
+        let disks = definition.map(|definition| definition.storage.as_slice()).unwrap_or_default();
+        let given = disks.iter().map(|disk| disk.path(folder.path()));
+        let given = given.filter(|path| path.exists() && !made.contains(path)).collect();
+        Ok(Disks { made, given })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.made.iter().chain(&self.given)
+    }
+
+    /// Deletes what maqet made, but for what another VM uses or stands on.
+    fn delete(&self, context: &Context<'_>, vm: &Vm, store: &Store) -> Result<()> {
+        let others: Vec<(String, BTreeSet<PathBuf>)> = store
+            .all()?
+            .into_iter()
+            .filter(|row| row.id != vm.id)
+            .map(|row| (row.name, used(&context.folders.vm(&row.id), &row.definition)))
+            .collect();
+        for path in &self.made {
+            if let Some((name, _)) = others.iter().find(|(_, used)| used.contains(path)) {
+                context.note(&format!("{}: kept {}: {name} uses it", vm.name, path.display()));
+                continue;
+            }
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format_args!("delete {}", path.display()), &error));
+                }
+                _ => {}
+            }
+        }
+        for path in &self.given {
+            say_kept(context, vm, path);
+        }
+        Ok(())
+    }
+}
+
+/// The images that a stored definition names.
+fn used(folder: &VmFolder, stored: &str) -> BTreeSet<PathBuf> {
+    let definition = parse_stored(stored).and_then(|map| Definition::read(&map));
+    let storage = definition.map(|definition| definition.storage).unwrap_or_default();
+    storage
+        .into_iter()
+        .flat_map(|disk| {
+            let image = disk.path(folder.path());
+            std::iter::once(image).chain(disk.backing.map(|backing| backing.file))
+        })
+        .collect()
+}
+
+fn say_kept(context: &Context<'_>, vm: &Vm, path: &Path) {
+    let size = std::fs::metadata(path).map_or(0, |found| found.len());
+    let (path, size) = (path.display(), units::bytes(size));
+    context.note(&format!("{}: kept {path} ({size})", vm.name));
+}

@@ -1,0 +1,100 @@
+//! `show` and `rename`: what is stored of a VM.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::context::{Change, Context, parse_stored};
+use crate::cli::output::{Column, Output, Shape, plain};
+use crate::control::life;
+use crate::definition::name::VmName;
+use crate::error::{Error, Result};
+
+/// Definitions have any key; the table is never used, for eyes see the definition itself.
+const SHAPE: Shape = Shape {
+    list: false,
+    columns: &[Column { title: "NAME", path: "name", show: plain }],
+    fields: &[
+        "name",
+        "description",
+        "labels",
+        "labels.*",
+        "binary",
+        "machine",
+        "accel",
+        "cpu_model",
+        "cpu",
+        "cpu.sockets",
+        "cpu.cores",
+        "cpu.threads",
+        "memory",
+        "firmware",
+        "kernel",
+        "initrd",
+        "append",
+        "boot",
+        "boot.order",
+        "boot.menu",
+        "display",
+        "vga",
+        "storage",
+        "network",
+        "serial",
+        "agent",
+        "rng",
+        "hotplug_slots",
+        "sandbox",
+        "stop_timeout",
+        "restart",
+        "autostart",
+        "protect",
+        "template",
+        "args",
+    ],
+};
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    #[serde(flatten)]
+    definition: Map<String, Value>,
+}
+
+pub(super) fn show(context: &Context<'_>) -> Result<u8> {
+    let mut output = Output::new(context.invocation, SHAPE)?;
+    for vm in context.vms()? {
+        let stored = vm.definition.as_deref();
+        let stored = stored.ok_or_else(|| Error::failed("the database cannot be read"))?;
+        let shown = Shown { name: &vm.name, definition: parse_stored(stored)? };
+        if output.wants_objects() {
+            output.object(&shown)?;
+        } else {
+            let text = serde_json::to_string_pretty(&shown)
+                .map_err(|error| Error::failed(format!("cannot write the definition: {error}")))?;
+            output.guest(text.as_bytes())?;
+            output.text("\n")?;
+        }
+    }
+    output.finish()?;
+    Ok(0)
+}
+
+pub(super) fn rename(context: &Context<'_>) -> Result<u8> {
+    let mut output = Output::new(context.invocation, Change::SHAPE)?;
+    let new = context.invocation.operands.get(1).map(String::as_str).unwrap_or_default();
+    let new = VmName::parse(new)?;
+    let mut vm = context.vm()?;
+    let changed = vm.name != new.as_str();
+    if changed {
+        let renamed = context.store_to_write()?.rename(&vm.id, new.as_str());
+        renamed.map_err(|error| error.about("cannot rename", &vm.name))?;
+        vm.name = new.to_string();
+    } else {
+        context.note(&format!("{new} is its name already"));
+    }
+    if output.wants_objects() {
+        let state = life::look_at(&context.folders, &vm.id, &vm.name)?.state;
+        context.say_change(&mut output, &vm, state, changed)?;
+    }
+    output.finish()?;
+    Ok(0)
+}

@@ -1,0 +1,254 @@
+//! `start`: several VMs side by side, as many at once as there are CPUs.
+//!
+//! All runners of a batch are spawned before the first is waited for: the QEMUs come up together.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+
+use super::context::{Context, Vm, parse_stored};
+use crate::cli::table::Flag;
+use crate::control::ask::{Patience, Question, Reply, ask_one};
+use crate::control::life::{self, Life};
+use crate::control::readiness::{Readiness, wait_for_vm_ready};
+use crate::control::spawn::{Start, Started, wait_until_free};
+use crate::definition::name::VmId;
+use crate::error::{Error, Result};
+use crate::qemu::machine;
+use crate::wire::handoff::{Mission, Order};
+use crate::wire::message::{Call, Request};
+use crate::wire::status::State;
+
+/// For one start, where --timeout says nothing: the runner gives QEMU 30 s, and a previous QEMU 10 s
+/// to be gone.
+const START_LIMIT: Duration = Duration::from_secs(45);
+
+/// What is said about each VM: the VM, its state now, and whether that was our doing.
+type Say<'a> = dyn FnMut(&Vm, State, bool) -> Result<()> + 'a;
+
+pub(super) fn start(context: &Context<'_>) -> Result<u8> {
+    let mut output = context.changes()?;
+    let vms = context.vms()?;
+    let code = start_vms(context, &vms, |vm, state, changed| {
+        context.say_change(&mut output, vm, state, changed)
+    })?;
+    output.finish()?;
+    Ok(code)
+}
+
+/// Starts VMs, tells the errors, and gives the exit code.
+pub(super) fn start_vms(
+    context: &Context<'_>,
+    vms: &[Vm],
+    mut say: impl FnMut(&Vm, State, bool) -> Result<()>,
+) -> Result<u8> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = context.invocation.count(Flag::Jobs).map_or(cpus, |jobs| jobs.max(1) as usize);
+    let mut codes = Vec::new();
+    for batch in vms.chunks(jobs) {
+        let deadline = context.deadline(START_LIMIT);
+        let begun: Vec<_> = batch.iter().map(|vm| (vm, begin(context, vm, deadline))).collect();
+        // First all definitions, then all waits.
+        let handed: Vec<_> = begun
+            .into_iter()
+            .map(|(vm, begun)| (vm, begun.and_then(|begun| begun.hand_over(context, vm))))
+            .collect();
+        for (vm, handed) in handed {
+            let outcome = handed.and_then(|begun| begun.finish(context, vm, deadline, &mut say));
+            codes.push(match outcome {
+                Ok(()) => 0,
+                Err(error) => context.tell("cannot start", vm, error),
+            });
+        }
+    }
+    Ok(crate::cli::report::shared_exit_code(codes))
+}
+
+/// A VM on its way up, or up already.
+#[derive(Debug)]
+enum Begun {
+    Spawned(Box<Start>),
+    Live(Life),
+}
+
+fn begin(context: &Context<'_>, vm: &Vm, deadline: Instant) -> Result<Begun> {
+    let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
+    if life.state.is_live() {
+        return Ok(Begun::Live(life));
+    }
+    warn_of_tcg(context, vm);
+    Start::begin(mission(context, vm)?, deadline).map(|start| Begun::Spawned(Box::new(start)))
+}
+
+fn mission(context: &Context<'_>, vm: &Vm) -> Result<Mission> {
+    let id = VmId::parse(&vm.id)?;
+    Ok(Mission { id, level: context.runner_log_level(), folders: context.folders.clone() })
+}
+
+impl Begun {
+    fn hand_over(mut self, context: &Context<'_>, vm: &Vm) -> Result<Begun> {
+        if let Begun::Spawned(start) = &mut self {
+            start.hand_over(|| order(context, vm))?;
+        }
+        Ok(self)
+    }
+
+    /// Waits until the VM is up, starting again where a previous run was still ending.
+    fn finish(
+        self,
+        context: &Context<'_>,
+        vm: &Vm,
+        deadline: Instant,
+        say: &mut Say<'_>,
+    ) -> Result<()> {
+        let mut begun = self;
+        loop {
+            begun = match begun {
+                Begun::Live(life) => match settle(context, vm, life, deadline, say)? {
+                    None => return Ok(()),
+                    Some(again) => again,
+                },
+                Begun::Spawned(start) => match start.finish()? {
+                    Started::Now => {
+                        remember(context, vm);
+                        let paused = context.invocation.has(Flag::Paused);
+                        let state = if paused { State::Paused } else { State::Running };
+                        return say(vm, state, true);
+                    }
+                    Started::ByAnother => return say(vm, State::Running, false),
+                    Started::TryAgain => begin(context, vm, deadline)?.hand_over(context, vm)?,
+                },
+            };
+            if Instant::now() >= deadline {
+                return Err(Error::timeout("it was not up in time"));
+            }
+        }
+    }
+}
+
+/// Brings a VM that lives to where `start` leads. A new start where it ended in the meantime.
+fn settle(
+    context: &Context<'_>,
+    vm: &Vm,
+    life: Life,
+    deadline: Instant,
+    say: &mut Say<'_>,
+) -> Result<Option<Begun>> {
+    if life.responding == Some(false) {
+        let silent = Error::timeout("its runner does not answer")
+            .hint("\"maqet stop --force\" ends it together with its QEMU");
+        return Err(life.obstacle.filter(|error| error.kind != silent.kind).unwrap_or(silent));
+    }
+    let start_again = || begin(context, vm, deadline)?.hand_over(context, vm).map(Some);
+    match life.state {
+        State::Running => {
+            context.note(&format!("{} is running already", vm.name));
+            say(vm, State::Running, false).map(|()| None)
+        }
+        State::Paused if context.invocation.has(Flag::Paused) => {
+            context.note(&format!("{} is paused already", vm.name));
+            say(vm, State::Paused, false).map(|()| None)
+        }
+        State::Paused => {
+            resume(context, vm)?;
+            context.note(&format!("{} was paused, and goes on", vm.name));
+            say(vm, State::Running, true).map(|()| None)
+        }
+        State::Starting => match wait_for_vm_ready(&context.folders, &vm.id, deadline) {
+            Readiness::Ready => say(vm, State::Running, false).map(|()| None),
+            Readiness::Over => {
+                let run = life::last_run(&context.folders.vm(&vm.id));
+                run.and_then(|run| run.error).map_or_else(start_again, Err)
+            }
+            Readiness::TimedOut(obstacle) => {
+                Err(obstacle.unwrap_or_else(|| Error::timeout("it was not up in time")))
+            }
+        },
+        _ => {
+            context.note(&format!("{} is stopping; waiting for its end", vm.name));
+            if !wait_until_free(&mission(context, vm)?, deadline)? {
+                return Err(Error::timeout("its previous run did not end in time")
+                    .hint("\"maqet stop --force\" ends it at once"));
+            }
+            start_again()
+        }
+    }
+}
+
+/// Lets the guest of a paused VM go on.
+fn resume(context: &Context<'_>, vm: &Vm) -> Result<()> {
+    let call = Call::Qmp { command: "cont".into(), arguments: Map::new() };
+    let question = Question { id: vm.id.clone(), request: Request::from(call), repeatable: true };
+    match ask_one(&context.folders, question, Patience::of(Duration::from_secs(5))) {
+        Reply::Answer(answer) => answer.map(drop),
+        Reply::NoRunner => Err(Error::conflict("it has just ended")),
+        Reply::Silent(error) | Reply::Late(error) => Err(error),
+    }
+}
+
+/// What the runner is to start: read once it holds the VM's locks, and never before.
+fn order(context: &Context<'_>, vm: &Vm) -> Result<Option<Order>> {
+    let Some(store) = context.store_to_read()? else { return Ok(None) };
+    let Some(row) = store.by_id(&vm.id)? else { return Ok(None) };
+    let mut definition = context.effective(&row.definition)?;
+    // An earlier start may have been cut short before it stored the version of its machine.
+    let runs = life::all_runs(&context.folders.vm(&vm.id));
+    let known = runs.into_iter().rev().find_map(|run| run.machine);
+    if let Some(version) = known.filter(|version| pins(version, &definition)) {
+        definition.insert("machine".into(), version.into());
+    }
+    let paused = context.invocation.has(Flag::Paused);
+    Ok(Some(Order { name: row.name, definition, paused }))
+}
+
+/// Stores what a start found out: the versioned type of the machine, at the first one, and the files
+/// that it made. A failure is no failure of the start: the next one stores it.
+fn remember(context: &Context<'_>, vm: &Vm) {
+    if let Err(error) = store_findings(context, vm) {
+        let name = &vm.name;
+        context
+            .note(&format!("{name} runs, but not all about it could be stored: {}", error.message));
+    }
+}
+
+fn store_findings(context: &Context<'_>, vm: &Vm) -> Result<()> {
+    let run = life::last_run(&context.folders.vm(&vm.id));
+    let row = match context.store_to_read()? {
+        Some(store) => store.by_id(&vm.id)?,
+        None => None,
+    };
+    let (Some(run), Some(row)) = (run, row) else { return Ok(()) };
+    let mut definition = parse_stored(&row.definition)?;
+    let pin = run.machine.filter(|version| pins(version, &definition));
+    if pin.is_none() && run.created.is_empty() {
+        return Ok(());
+    }
+    let mut store = context.store_to_write()?;
+    for path in &run.created {
+        store.add_file(&vm.id, path, "disk")?;
+    }
+    if let Some(version) = pin {
+        definition.insert("machine".into(), version.into());
+        let new = Value::Object(definition).to_string();
+        store.update_definition(&vm.id, &row.definition, &new)?;
+    }
+    Ok(())
+}
+
+/// Whether a definition leaves the version of its machine open, and this is one of its versions.
+fn pins(version: &str, definition: &Map<String, Value>) -> bool {
+    let binary = definition.get("binary").and_then(Value::as_str).unwrap_or_default();
+    let machine = definition.get("machine").and_then(Value::as_str);
+    let alias = machine.unwrap_or_else(|| machine::default_type(Path::new(binary)));
+    machine::is_version_of(version, alias)
+}
+
+/// Says that the guest's code will be translated, where nobody chose that.
+fn warn_of_tcg(context: &Context<'_>, vm: &Vm) {
+    use crate::definition::types::Accel;
+    let auto = context.definition(vm).is_ok_and(|definition| definition.accel == Accel::Auto);
+    if auto && !crate::sys::kvm_opens() {
+        context.note(&format!("{}: /dev/kvm cannot be opened; it runs under TCG, slowly", vm.name));
+    }
+}

@@ -1,0 +1,165 @@
+//! `why`: the post-mortem of a VM's last runs.
+
+use serde::Serialize;
+
+use super::context::{Context, Vm};
+use crate::cli::output::{Column, Output, Shape, plain};
+use crate::cli::table::Flag;
+use crate::control::life;
+use crate::error::Result;
+use crate::paths::{Log, VmFolder, rotated};
+use crate::sys;
+use crate::time::Timestamp;
+use crate::wire::runs::{End, Outcome, Run, SeenEvent};
+
+/// How many of the last lines of QEMU's and of the console's are shown.
+const LINES: usize = 16;
+
+const SHAPE: Shape = Shape {
+    list: false,
+    columns: &[Column { title: "NAME", path: "name", show: plain }],
+    fields: &[
+        "name",
+        "run",
+        "began_at",
+        "machine",
+        "end",
+        "end.outcome",
+        "end.exit_code",
+        "end.signal",
+        "end.by",
+        "end.asked_by",
+        "end.detail",
+        "end.ended_at",
+        "events",
+        "stderr",
+        "console",
+    ],
+};
+
+/// One run, as a program reads it.
+#[derive(Debug, Serialize)]
+struct PostMortem<'a> {
+    name: &'a str,
+    run: u64,
+    began_at: Timestamp,
+    machine: Option<&'a str>,
+    /// `None` while it runs.
+    end: Option<End>,
+    events: &'a [SeenEvent],
+    stderr: &'a str,
+    /// The end of the console, of the newest run alone.
+    console: String,
+}
+
+pub(super) fn why(context: &Context<'_>) -> Result<u8> {
+    let mut output = Output::new(context.invocation, SHAPE)?;
+    let wanted = context.invocation.count(Flag::Runs).map_or(1, |count| count as usize);
+    let vms = context.vms()?;
+    for vm in &vms {
+        let folder = context.folders.vm(&vm.id);
+        let live = life::look_at(&context.folders, &vm.id, &vm.name)?.state.is_live();
+        let runs = life::all_runs(&folder);
+        if runs.is_empty() {
+            context.note(&format!("{} has never been started", vm.name));
+        }
+        let first = runs.len().saturating_sub(wanted);
+        for (number, run) in runs.iter().enumerate().skip(first) {
+            let newest = number + 1 == runs.len();
+            explain(&mut output, vm, run, &folder, newest, newest && live)?;
+        }
+    }
+    output.finish()?;
+    Ok(0)
+}
+
+fn explain(
+    output: &mut Output,
+    vm: &Vm,
+    run: &Run,
+    folder: &VmFolder,
+    newest: bool,
+    live: bool,
+) -> Result<()> {
+    let end = (!live).then(|| run.end_without_runner(&sys::boot_id()));
+    let console = if newest { tail(folder, Log::Console) } else { String::new() };
+    // A runner that was killed wrote no end: QEMU's last words are in its log.
+    let log = if newest && run.end.is_none() { tail(folder, Log::Qemu) } else { String::new() };
+    let stderr = if run.stderr.is_empty() { &log } else { &run.stderr };
+    let machine = run.machine.as_deref();
+    if output.wants_objects() {
+        return output.object(&PostMortem {
+            name: &vm.name,
+            run: run.number,
+            began_at: run.began_at,
+            machine,
+            end,
+            events: &run.events,
+            stderr,
+            console,
+        });
+    }
+    let Run { number, began_at, .. } = run;
+    output.text(&format!("{}: run {number} began at {began_at}", vm.name))?;
+    match &end {
+        None => output.text(" and goes on\n")?,
+        Some(end) => output.guest(format!(" and {}\n", in_words(end)).as_bytes())?,
+    }
+    let events: String =
+        run.events.iter().map(|seen| format!("  {} {}\n", seen.at, seen.event)).collect();
+    for (title, text) in [
+        ("the last QMP events", events),
+        ("the end of QEMU's standard error", indented(stderr)),
+        ("the end of the console", indented(&console)),
+    ] {
+        if !text.is_empty() {
+            output.text(&format!("{title}:\n"))?;
+            output.guest(text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// An end as a sentence goes on with it.
+fn in_words(end: &End) -> String {
+    let mut words = match end.outcome {
+        Outcome::Stopped => "was stopped".to_owned(),
+        Outcome::Crashed => "crashed".to_owned(),
+        Outcome::Failed => "failed to start".to_owned(),
+        Outcome::HostDown => "ended with its host".to_owned(),
+    };
+    if let Some(at) = end.ended_at {
+        words.push_str(&format!(" at {at}"));
+    }
+    if let Some(detail) = &end.detail {
+        words.push_str(&format!(": {detail}"));
+    }
+    for (what, value) in [
+        ("exit code", end.exit_code.map(|code| code.to_string())),
+        ("signal", end.signal.map(|signal| signal.to_string())),
+        ("ended by", end.by.map(|by| format!("{by:?}").to_lowercase())),
+        ("asked by", end.asked_by.clone()),
+    ] {
+        if let Some(value) = value {
+            words.push_str(&format!("; {what} {value}"));
+        }
+    }
+    words
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// The last lines of a log of the newest run.
+fn tail(folder: &VmFolder, log: Log) -> String {
+    let path = folder.log(log);
+    let read = |path| super::logs::last_lines(path, LINES).unwrap_or_default();
+    let bytes = match (read(&path), log) {
+        (bytes, _) if !bytes.is_empty() => bytes,
+        // It may just have been rotated.
+        (_, Log::Runner) => read(&rotated(&path)),
+        (bytes, _) => bytes,
+    };
+    String::from_utf8_lossy(&bytes).replace('\r', "")
+}

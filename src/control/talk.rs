@@ -1,0 +1,155 @@
+//! One conversation with one runner over a blocking socket: the checks of who answers, the
+//! handshake both ways, one request, one reply.
+//!
+//! A talk reads only when told that there is something to read, so that one thread can hold many.
+//! Only version 2 is spoken: a server without proof is sent nothing but a challenge's answer.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::{Error, Kind, Result};
+use crate::lock::{self, Holder};
+use crate::paths::{Folders, RuntimeFolder};
+use crate::sys;
+use crate::wire::auth::Answer;
+use crate::wire::line::Lines;
+use crate::wire::message::{REPLY_LIMIT, parse_reply};
+use crate::wire::secret::Key;
+
+/// The longest path of a socket address, in bytes (unix(7)).
+const LONGEST_SOCKET_PATH: usize = 107;
+/// For a runner to take a request's bytes.
+const WRITE_LIMIT: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+enum Stage {
+    Challenge,
+    Proof(Answer),
+    Reply,
+}
+
+/// What a talk has come to.
+#[derive(Debug)]
+pub(super) enum Progress {
+    /// More bytes are needed.
+    More,
+    /// The runner's answer.
+    Done(Result<Value>),
+    /// It closed before it answered; `asked` tells whether the request had been sent.
+    Closed { asked: bool },
+}
+
+#[derive(Debug)]
+pub(super) struct Talk {
+    id: String,
+    stream: UnixStream,
+    key: Key,
+    request: Vec<u8>,
+    lines: Lines,
+    stage: Stage,
+}
+
+impl Talk {
+    /// Connects to the runner of the VM `id` to send it one request line.
+    ///
+    /// # Errors
+    /// Before a byte is read the server must be ours and the holder of the VM's lock: else
+    /// [`Kind::Permission`]. Anything else is [`Kind::Failed`], and during a start means "not yet".
+    pub(super) fn open(folders: &Folders, id: &str, request: Vec<u8>) -> Result<Talk> {
+        let runtime = folders
+            .live_runtime(id)
+            .ok_or_else(|| Error::failed("its runner has not made a socket yet"))?;
+        let key = Key::read(&runtime.secret())?;
+        let stream = connect(&runtime)?;
+        let cannot = |error| Error::io("learn who serves its socket", &error);
+        let (pid, uid) = sys::peer(&stream).map_err(cannot)?;
+        if uid != sys::effective_uid() {
+            return Err(stranger(format!("it belongs to uid {uid}")));
+        }
+        if lock::holder(&folders.vm(id).lock())? != Holder::Process(pid) {
+            return Err(stranger(format!("process {pid} is not its runner")));
+        }
+        stream.set_write_timeout(Some(WRITE_LIMIT)).map_err(cannot)?;
+        let id = id.to_owned();
+        Ok(Talk {
+            id,
+            stream,
+            key,
+            request,
+            lines: Lines::new(REPLY_LIMIT),
+            stage: Stage::Challenge,
+        })
+    }
+
+    pub(super) fn source(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Whether both sides have proved themselves.
+    pub(super) fn is_authenticated(&self) -> bool {
+        matches!(self.stage, Stage::Reply)
+    }
+
+    /// Reads what is there, once, and goes as far as it leads. To be called when the source is
+    /// readable.
+    ///
+    /// # Errors
+    /// [`Kind::Permission`] for a server that cannot prove itself.
+    pub(super) fn advance(&mut self) -> Result<Progress> {
+        let mut buffer = vec![0; 64 << 10];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Progress::More),
+            Err(_) => 0,
+        };
+        self.lines.push(&buffer[..count]);
+        let too_long = |_| Error::failed("the runner's answer is longer than the protocol allows");
+        while let Some(line) = self.lines.next_line().map_err(too_long)? {
+            match &self.stage {
+                Stage::Challenge => {
+                    let (answer, reply) = Answer::to_challenge(&self.key, &self.id, &line)?;
+                    self.send(format!("{reply}\n").as_bytes());
+                    self.stage = Stage::Proof(answer);
+                }
+                Stage::Proof(answer) => {
+                    answer.verify(&self.key, &line)?;
+                    self.stage = Stage::Reply;
+                    let request = std::mem::take(&mut self.request);
+                    self.send(&request);
+                }
+                Stage::Reply => return Ok(Progress::Done(parse_reply(&line))),
+            }
+        }
+        Ok(if count == 0 {
+            Progress::Closed { asked: self.is_authenticated() }
+        } else {
+            Progress::More
+        })
+    }
+
+    /// A write that fails shows as the end of what can be read.
+    fn send(&mut self, bytes: &[u8]) {
+        if let Err(error) = self.stream.write_all(bytes) {
+            log::debug!("cannot write to the runner: {error}");
+        }
+    }
+}
+
+fn connect(runtime: &RuntimeFolder) -> Result<UnixStream> {
+    let path = runtime.socket();
+    let cannot = |error| Error::io(format_args!("connect to {}", path.display()), &error);
+    if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
+        return sys::connect(&path).map_err(cannot);
+    }
+    let folder = File::open(runtime.path()).map_err(cannot)?;
+    sys::connect(&sys::short_path(&folder).join("ipc.sock")).map_err(cannot)
+}
+
+fn stranger(why: String) -> Error {
+    Error::new(Kind::Permission, format!("the server on its socket is not to be trusted: {why}"))
+}
