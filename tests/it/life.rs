@@ -1,0 +1,18 @@
+//! A VM's life on a real QEMU: defined, started, looked at, stopped, removed.
+
+use crate::harness::Host;
+
+#[test]
+fn a_vm_is_defined_started_stopped_and_removed() {
+    let host = Host::new();
+    host.add_bare("web");
+    assert_eq!(host.state("web"), "stopped");
+    let started = host.maqet(["start", "web"]).exits(0);
+    assert_eq!((started.stdout.as_str(), started.stderr.as_str()), ("", ""));
+    assert_eq!(host.state("web"), "running");
+    host.maqet(["stop", "web", "--force"]).exits(0);
+    assert_eq!(host.state("web"), "stopped");
+    host.maqet(["rm", "web"]).exits(0);
+    host.maqet(["status", "web"]).exits(4);
+    assert_eq!(std::fs::read_dir(host.data().join("vms")).unwrap().count(), 0);
+}

@@ -1,0 +1,8 @@
+//! Drives the binary as its users do: a real shell, a real QEMU, a real guest.
+//!
+//! Each test has a [`harness::Host`] of its own, whose processes and folders end with it, also when
+//! the test fails. Nothing here knows the insides of maqet.
+
+mod harness;
+
+mod life;
