@@ -20,12 +20,9 @@ impl Timestamp {
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
+    #[cfg(test)]
     pub(crate) fn from_unix_millis(millis: i64) -> Timestamp {
         Timestamp(millis)
-    }
-
-    pub(crate) fn unix_millis(self) -> i64 {
-        self.0
     }
 
     /// Whole seconds from this time until `later`, never less than 0.

@@ -39,11 +39,10 @@ pub(crate) enum Kind {
         min: u64,
         max: u64,
     },
-    /// A count, or an object of these keys.
+    /// A count, or an object whose keys have a table of their own.
     CountOr {
         min: u64,
         max: u64,
-        keys: &'static [Key],
     },
     /// A size in bytes; `Bare` tells what one without a unit means.
     Size(Bare),
@@ -91,7 +90,7 @@ pub(crate) const DEFINITION: &[Key] = &[
     now("machine", Kind::Text, "q35 on x86, virt elsewhere", "QEMU's machine type"),
     now("accel", one_of(&["auto", "kvm", "tcg"], &[]), "auto", "how the guest's code is run"),
     now("cpu_model", Kind::Text, "host with KVM, max with TCG", "QEMU's CPU model"),
-    now("cpu", Kind::CountOr { min: 1, max: 4096, keys: CPU }, "1", "how many CPUs the guest has"),
+    now("cpu", Kind::CountOr { min: 1, max: 4096 }, "1", "how many CPUs the guest has"),
     now("memory", Kind::Size(Bare::Mebibytes), "1G", "the guest's memory"),
     now("firmware", choice(&["bios"], &["uefi"], true), "bios", "what starts the guest"),
     now("kernel", Kind::Path, "none", "a kernel to start directly"),
@@ -252,11 +251,6 @@ pub(crate) fn flags() -> impl Iterator<Item = &'static Key> {
 }
 
 impl Key {
-    /// The flag without its dashes: `cpu-model`.
-    pub(crate) fn flag(&self) -> String {
-        self.name.replace('_', "-")
-    }
-
     /// What stands for the value in help texts.
     pub(crate) fn value_name(&self) -> &'static str {
         match self.kind {
@@ -346,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_flag_gives_one_value_of_a_supported_key() {
-        let flags: Vec<String> = flags().map(Key::flag).collect();
+        let flags: Vec<String> = flags().map(|key| key.name.replace('_', "-")).collect();
         for flag in ["cpu", "cpu-model", "memory", "stop-timeout", "kernel", "protect"] {
             assert!(flags.iter().any(|known| known == flag), "{flag}");
         }

@@ -1,4 +1,4 @@
-//! Several JSON objects to one: the sources of a command, and a change onto what is stored.
+//! Several JSON objects to one: the sources of a command.
 //!
 //! Only shapes are known here. What does not look as it should is kept as it is, so that `read`
 //! refuses it by name. Paths are made absolute here too, since only a source knows where it lies.
@@ -10,35 +10,11 @@ use serde_json::{Map, Value};
 use super::keys::{self, Key, Kind};
 use crate::error::{Error, Result, quote};
 
-/// What becomes of lists to which every source adds.
-#[derive(Clone, Copy, PartialEq)]
-enum Lists {
-    Grow,
-    Replace,
-}
-
 /// Merges the next source of one command over `base`; the first one merges over an empty object.
 ///
 /// Objects merge deeply, of scalars the last wins, `null` takes the default back, an empty list
 /// empties the list, `storage` and `network` merge by name, `args` and `arguments` grow.
 pub(crate) fn merge(base: &mut Map<String, Value>, over: Map<String, Value>) {
-    definition(base, over, Lists::Grow);
-}
-
-/// Merges what a command gives onto a stored definition: as `merge`, but `args` and `arguments`
-/// replace the stored ones, so that applying twice is applying once.
-pub(crate) fn change(stored: &mut Map<String, Value>, change: Map<String, Value>) {
-    definition(stored, change, Lists::Replace);
-}
-
-/// Makes the relative paths of one source absolute: they begin at `folder`, which is absolute
-/// itself. A program without a `/` stays a name. Fails (usage) where the path is not UTF-8, since
-/// JSON cannot hold it.
-pub(crate) fn absolute(source: &mut Map<String, Value>, folder: &Path) -> Result<()> {
-    paths(source, keys::DEFINITION, folder)
-}
-
-fn definition(base: &mut Map<String, Value>, over: Map<String, Value>, lists: Lists) {
     for (name, value) in over {
         let kind = keys::find(keys::DEFINITION, &name).map(|key| key.kind);
         match (kind, value) {
@@ -46,15 +22,20 @@ fn definition(base: &mut Map<String, Value>, over: Map<String, Value>, lists: Li
                 let stored = base.remove(&name);
                 base.insert(name, items(stored, new, prefix));
             }
-            (Some(Kind::Words | Kind::Anything), Value::Array(new)) if lists == Lists::Grow => {
-                match base.get_mut(&name) {
-                    Some(Value::Array(all)) if !new.is_empty() => all.extend(new),
-                    _ => drop(base.insert(name, Value::Array(new))),
-                }
-            }
+            (Some(Kind::Words | Kind::Anything), Value::Array(new)) => match base.get_mut(&name) {
+                Some(Value::Array(all)) if !new.is_empty() => all.extend(new),
+                _ => drop(base.insert(name, Value::Array(new))),
+            },
             (_, value) => deep(base, name, value),
         }
     }
+}
+
+/// Makes the relative paths of one source absolute: they begin at `folder`, which is absolute
+/// itself. A program without a `/` stays a name. Fails (usage) where the path is not UTF-8, since
+/// JSON cannot hold it.
+pub(crate) fn absolute(source: &mut Map<String, Value>, folder: &Path) -> Result<()> {
+    paths(source, keys::DEFINITION, folder)
 }
 
 /// A list of items merged by name. Two items of one name in `new` stay two: `read` refuses them.
@@ -216,18 +197,6 @@ mod tests {
         ] {
             assert_eq!(all_of(&sources), expected, "{sources:?}");
         }
-    }
-
-    #[test]
-    fn changing_twice_is_changing_once() {
-        let given = json!({"args":["-b"],"storage":[{"size":"1G"}],"network":[],"cpu":2});
-        let mut stored = map(json!({"args":["-a"],"storage":[{"name":"disk0","file":"/x"}]}));
-        change(&mut stored, map(given.clone()));
-        let once = stored.clone();
-        assert_eq!(once["args"], json!(["-b"]));
-        assert_eq!(once["storage"], json!([{"name":"disk0","file":"/x","size":"1G"}]));
-        change(&mut stored, map(given));
-        assert_eq!(stored, once);
     }
 
     #[test]

@@ -151,7 +151,6 @@ impl Tail {
 pub(super) struct Record {
     path: PathBuf,
     run: u64,
-    began_at: Timestamp,
     events: VecDeque<SeenEvent>,
     lost: Lost,
 }
@@ -168,10 +167,14 @@ impl Record {
             }
         }
         let run = runs::parse(&text).last().map_or(1, |last| last.number + 1);
-        let began_at = Timestamp::now();
-        let record = Record { path, run, began_at, events: VecDeque::new(), lost };
+        let record = Record { path, run, events: VecDeque::new(), lost };
         let boot_id = sys::boot_id();
-        record.append(&Line::Began { run, at: began_at, boot_id, runner_pid: std::process::id() });
+        record.append(&Line::Began {
+            run,
+            at: Timestamp::now(),
+            boot_id,
+            runner_pid: std::process::id(),
+        });
         record
     }
 

@@ -167,11 +167,6 @@ impl Machine {
         self.monitor_usable
     }
 
-    /// Why the start failed, where it was not QEMU that said so.
-    pub(super) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
-    }
-
     /// The state as users know it.
     pub(super) fn state(&self) -> State {
         match self.phase {

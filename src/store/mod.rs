@@ -20,7 +20,6 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::{Error, Result};
 
-pub(crate) use files::OwnFile;
 pub(crate) use vms::Row;
 
 /// An open database.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, quote};
 /// How many candidates an ambiguous prefix names.
 const CANDIDATES: usize = 5;
 
-const COLUMNS: &str = "SELECT id, name, definition, created_at, updated_at FROM vm";
+pub(super) const COLUMNS: &str = "SELECT id, name, definition, created_at, updated_at FROM vm";
 
 /// A VM as it was defined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,21 +72,6 @@ impl Store {
     /// Every VM, by name.
     pub(crate) fn all(&self) -> Result<Vec<Row>> {
         self.read(|db| rows(db, &format!("{COLUMNS} ORDER BY name"), []))
-    }
-
-    /// The VMs with `"labels": {KEY: VALUE}`, by name.
-    pub(crate) fn labelled(&self, key: &str, value: &str) -> Result<Vec<Row>> {
-        let sql = format!(
-            "{COLUMNS} WHERE id IN (SELECT vm_id FROM label WHERE key = ?1 AND value = ?2)
-             ORDER BY name"
-        );
-        self.read(|db| rows(db, &sql, [key, value]))
-    }
-
-    /// The VMs that start with the host, by name.
-    pub(crate) fn autostarting(&self) -> Result<Vec<Row>> {
-        let sql = "WHERE json_extract(definition, '$.autostart') = 1 ORDER BY name";
-        self.read(|db| rows(db, &format!("{COLUMNS} {sql}"), []))
     }
 
     /// Gives a VM another name.
@@ -157,7 +142,11 @@ fn taken(error: rusqlite::Error, id: &str, name: &str) -> Refusal {
     }
 }
 
-fn rows(db: &Connection, sql: &str, values: impl rusqlite::Params) -> rusqlite::Result<Vec<Row>> {
+pub(super) fn rows(
+    db: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Row>> {
     db.prepare(sql)?.query_map(values, row)?.collect()
 }
 

@@ -3,6 +3,8 @@
 //! Each test has a [`harness::Host`] of its own, whose processes and folders end with it, also when
 //! the test fails. Nothing here knows the insides of maqet.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
+
 mod harness;
 
 mod life;

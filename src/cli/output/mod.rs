@@ -108,11 +108,6 @@ impl Output {
         Ok(Output { sink, buffer, shape, form, terminal, width, closed: false, rows, objects: 0 })
     }
 
-    /// Whether the reader has gone: a command that goes on for long may end.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
     /// Whether results are for a program (`--json`).
     pub(crate) fn is_json(&self) -> bool {
         self.form == Form::Json

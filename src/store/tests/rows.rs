@@ -1,8 +1,28 @@
 //! Every operation on the rows, and what serves it.
 
-use super::super::OwnFile;
+use super::super::files::OwnFile;
+use super::super::vms::{COLUMNS, rows};
+use super::super::{Row, Store};
 use super::{IDS, filled, kind, names};
-use crate::error::Kind;
+use crate::error::{Kind, Result};
+
+/// The questions that the indices over labels and autostart are for.
+impl Store {
+    /// The VMs with `"labels": {KEY: VALUE}`, by name.
+    fn labelled(&self, key: &str, value: &str) -> Result<Vec<Row>> {
+        let sql = format!(
+            "{COLUMNS} WHERE id IN (SELECT vm_id FROM label WHERE key = ?1 AND value = ?2)
+             ORDER BY name"
+        );
+        self.read(|db| rows(db, &sql, [key, value]))
+    }
+
+    /// The VMs that start with the host, by name.
+    fn autostarting(&self) -> Result<Vec<Row>> {
+        let sql = "WHERE json_extract(definition, '$.autostart') = 1 ORDER BY name";
+        self.read(|db| rows(db, &format!("{COLUMNS} {sql}"), []))
+    }
+}
 
 #[test]
 fn a_row_is_found_by_its_name_its_id_and_the_beginning_of_its_id() {
