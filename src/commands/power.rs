@@ -36,7 +36,7 @@ pub(super) fn stop(context: &Context<'_>) -> Result<u8> {
     let mut codes = Vec::new();
     for (vm, stopped) in vms.iter().zip(stop_all(context, &vms, &call)) {
         codes.push(match stopped {
-            Ok(Stopped::AlreadyStopped) => {
+            Ok(Stopped::Already) => {
                 context.note(&format!("{} is not running", vm.name));
                 context.say_change(&mut output, vm, State::Stopped, false)?;
                 0

@@ -69,13 +69,13 @@ pub(super) fn start_vms(
 #[derive(Debug)]
 enum Begun {
     Spawned(Box<Start>),
-    Live(Life),
+    Live(Box<Life>),
 }
 
 fn begin(context: &Context<'_>, vm: &Vm, deadline: Instant) -> Result<Begun> {
     let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
     if life.state.is_live() {
-        return Ok(Begun::Live(life));
+        return Ok(Begun::Live(Box::new(life)));
     }
     warn_of_tcg(context, vm);
     Start::begin(mission(context, vm)?, deadline).map(|start| Begun::Spawned(Box::new(start)))
@@ -105,7 +105,7 @@ impl Begun {
         let mut begun = self;
         loop {
             begun = match begun {
-                Begun::Live(life) => match settle(context, vm, life, deadline, say)? {
+                Begun::Live(life) => match settle(context, vm, *life, deadline, say)? {
                     None => return Ok(()),
                     Some(again) => again,
                 },

@@ -158,17 +158,12 @@ impl<'a> Inquiry<'a> {
         if self.reply.is_some() {
             return;
         }
-        match &self.talk {
-            Some(talk) if talk.is_authenticated() => {
-                if patience.answered.is_some_and(|at| now >= at) {
-                    let late = Error::timeout("its runner has not answered in time");
-                    self.reply = Some(Reply::Late(late));
-                }
-            }
-            _ if now >= patience.authenticated => {
-                self.reply = Some(Reply::Silent(self.obstacle.clone()));
-            }
-            _ => {}
+        let proved = self.talk.as_ref().is_some_and(Talk::is_authenticated);
+        if proved && patience.answered.is_some_and(|at| now >= at) {
+            let late = Error::timeout("its runner has not answered in time");
+            self.reply = Some(Reply::Late(late));
+        } else if !proved && now >= patience.authenticated {
+            self.reply = Some(Reply::Silent(self.obstacle.clone()));
         }
     }
 

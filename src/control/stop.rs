@@ -26,7 +26,7 @@ const GONE_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(crate) enum Stopped {
     /// Nothing ran.
-    AlreadyStopped,
+    Already,
     /// Runner and QEMU are gone; what ended the guest, where it is known.
     Gone(Option<EndedBy>),
     /// It was asked, and nobody waited for more.
@@ -62,7 +62,7 @@ pub(crate) fn stop(folders: &Folders, stops: &[Stop], call: &StopCall) -> Vec<Re
     let mut outcomes: Vec<Option<Result<Stopped>>> = Vec::new();
     for reply in replies {
         outcomes.push(match reply {
-            Reply::NoRunner => Some(Ok(Stopped::AlreadyStopped)),
+            Reply::NoRunner => Some(Ok(Stopped::Already)),
             Reply::Answer(Ok(_)) if call.at_once => Some(Ok(Stopped::Asked)),
             // The runner ends; the locks are waited for below.
             Reply::Answer(Ok(value)) => {
@@ -137,11 +137,11 @@ fn conclude(folders: &Folders, id: &str, outcome: Option<Result<Stopped>>) -> Re
             return Err(Error::timeout("its runner does not answer, and did not heed SIGTERM")
                 .hint("stop it with --force; its guest then ends as by a power cut"));
         }
-        Some(Ok(Stopped::AlreadyStopped)) => None,
+        Some(Ok(Stopped::Already)) => None,
         Some(Ok(Stopped::Gone(by))) => by,
         Some(other) => return other,
     };
-    let already = matches!(outcome, Some(Ok(Stopped::AlreadyStopped)));
+    let already = matches!(outcome, Some(Ok(Stopped::Already)));
     let folder = folders.vm(id);
     let deadline = Instant::now() + GONE_LIMIT;
     let mut backoff = Backoff::until(deadline);
@@ -153,7 +153,7 @@ fn conclude(folders: &Folders, id: &str, outcome: Option<Result<Stopped>>) -> Re
         }
     }
     tidy(folders, id, by)?;
-    Ok(if already { Stopped::AlreadyStopped } else { Stopped::Gone(by) })
+    Ok(if already { Stopped::Already } else { Stopped::Gone(by) })
 }
 
 /// Removes what a killed runner left, and writes down how its run ended. Where there is nothing to

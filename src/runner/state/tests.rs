@@ -16,6 +16,9 @@ fn killed(signal: i32) -> Input {
     Input::Exited(Exit { code: None, signal: Some(signal) })
 }
 
+/// What is tried, the inputs, and then the phase, the last input's actions and the time that is left.
+type Line = (&'static str, Vec<Input>, Phase, Vec<Action>, Option<Duration>);
+
 /// A machine that has taken these inputs, and what the last one made it do.
 fn after(paused: bool, inputs: &[Input]) -> (Machine, Vec<Action>, Instant) {
     let now = Instant::now();
@@ -52,7 +55,7 @@ fn every_transition_is_as_the_table_says() {
     let lost = || MonitorLost("closed".into());
     let refused = |order| Refused(order, "no".into());
     let s = Duration::from_secs;
-    let table: Vec<(&str, Vec<Input>, Phase, Vec<Action>, Option<Duration>)> = vec![
+    let table: Vec<Line> = vec![
         // A start.
         ("spawned", vec![], Greeting, vec![], Some(s(30))),
         (
