@@ -134,9 +134,14 @@ fn in_words(end: &End) -> String {
     if let Some(detail) = &end.detail {
         words.push_str(&format!(": {detail}"));
     }
+    // A detail that has the number already says it better.
+    let more = |what: &str, number: Option<i32>| {
+        let said = end.detail.as_deref().is_some_and(|detail| detail.contains(what));
+        number.filter(|_| !said).map(|number| number.to_string())
+    };
     for (what, value) in [
-        ("exit code", end.exit_code.map(|code| code.to_string())),
-        ("signal", end.signal.map(|signal| signal.to_string())),
+        ("exit code", more("exit code", end.exit_code)),
+        ("signal", more("signal", end.signal)),
         ("ended by", end.by.map(|by| format!("{by:?}").to_lowercase())),
         ("asked by", end.asked_by.clone()),
     ] {

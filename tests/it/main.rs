@@ -8,3 +8,4 @@
 mod harness;
 
 mod life;
+mod speed;

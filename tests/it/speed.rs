@@ -1,0 +1,185 @@
+//! What maqet costs, measured side by side with what it is to be compared with.
+//!
+//! The tests are ignored in a plain run: they are of use only with a release build on a machine that
+//! is otherwise idle. `tests/run` runs them, with MAQET_RELEASE naming the binary. Each prints its
+//! figures: medians, and the two sides in turn (A B A B).
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::{Host, eventually};
+
+/// Pairs of each comparison.
+const PAIRS: usize = 15;
+
+fn release() -> PathBuf {
+    std::env::var_os("MAQET_RELEASE").map_or_else(|| Host::binary().to_owned(), PathBuf::from)
+}
+
+fn maqet(host: &Host, words: &[&str]) -> Command {
+    let mut command = host.command(release());
+    command.args(words).stdout(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn done(command: &mut Command) -> Duration {
+    let began = Instant::now();
+    assert!(command.status().unwrap().success(), "{command:?}");
+    began.elapsed()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// A QEMU that is ended with its owner.
+struct Bare(Child);
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// QEMU with this argv, from its spawn until it has answered `qmp_capabilities`.
+fn bare(argv: &[String]) -> Duration {
+    // Descriptors 3 and 4 of the command line are those of the pairs made here, whatever their
+    // numbers are.
+    let (qmp, theirs) = UnixStream::pair().unwrap();
+    let (_agent, agent) = UnixStream::pair().unwrap();
+    for end in [&theirs, &agent] {
+        rustix::io::fcntl_setfd(end, rustix::io::FdFlags::empty()).unwrap();
+    }
+    let number = |end: &UnixStream| std::os::fd::AsRawFd::as_raw_fd(end).to_string();
+    let argv: Vec<String> = argv
+        .iter()
+        .map(|word| match word.split_once(",fd=") {
+            Some((device @ "socket,id=qmp", _)) => format!("{device},fd={}", number(&theirs)),
+            Some((device @ "socket,id=agent", _)) => format!("{device},fd={}", number(&agent)),
+            _ => word.clone(),
+        })
+        .collect();
+    let mut command = Command::new(&argv[0]);
+    command.arg0(&argv[0]).args(&argv[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let began = Instant::now();
+    let child = Bare(command.stderr(Stdio::inherit()).spawn().unwrap());
+    drop((theirs, agent));
+    let mut lines = BufReader::new(qmp);
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(line.contains("QMP"), "{line}");
+    lines.get_mut().write_all(b"{\"execute\":\"qmp_capabilities\"}\n").unwrap();
+    line.clear();
+    lines.read_line(&mut line).unwrap();
+    let took = began.elapsed();
+    assert!(line.contains("return"), "{line}");
+    drop(child);
+    took
+}
+
+#[test]
+#[ignore = "a measurement: needs a release build and an idle machine"]
+fn a_start_takes_at_most_15_ms_more_than_the_same_qemu_bare() {
+    let host = Host::new();
+    done(&mut maqet(&host, &["add", "web", "--accel", "tcg", "--memory", "128M"]));
+    done(&mut maqet(&host, &["start", "web"]));
+    let json = host.command(release()).args(["cmdline", "web", "--json"]).output().unwrap().stdout;
+    let argv: Vec<String> = serde_json::from_slice(&json).unwrap();
+    done(&mut maqet(&host, &["stop", "web", "--force"]));
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        ours.push(done(&mut maqet(&host, &["start", "web"])));
+        done(&mut maqet(&host, &["stop", "web", "--force"]));
+        theirs.push(bare(&argv));
+    }
+    let (ours, theirs) = (median(ours), median(theirs));
+    println!("start {:.1} ms, the same QEMU bare {:.1} ms", millis(ours), millis(theirs));
+    assert!(ours <= theirs + Duration::from_millis(15), "{ours:?} against {theirs:?}");
+}
+
+/// An empty C program, which is what any process costs here.
+fn empty_program(host: &Host) -> PathBuf {
+    let source = host.root().join("empty.c");
+    std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let program = host.root().join("empty");
+    assert!(
+        Command::new("cc")
+            .args(["-O2", "-o"])
+            .args([&program, &source])
+            .status()
+            .unwrap()
+            .success()
+    );
+    program
+}
+
+#[test]
+#[ignore = "a measurement: needs a release build and an idle machine"]
+fn looking_takes_at_most_5_ms_more_than_an_empty_program() {
+    let host = Host::new();
+    let empty = empty_program(&host);
+    done(&mut maqet(&host, &["add", "web", "--accel", "tcg", "--machine", "none"]));
+    done(&mut maqet(&host, &["start", "web"]));
+    for words in [&["status", "web"][..], &["ls"], &["qmp", "web", "query-status"]] {
+        let (mut ours, mut nothing) = (Vec::new(), Vec::new());
+        for _ in 0..5 * PAIRS {
+            ours.push(done(&mut maqet(&host, words)));
+            nothing.push(done(&mut host.command(&empty)));
+        }
+        let (ours, nothing) = (median(ours), median(nothing));
+        println!("{words:?} {:.2} ms, an empty program {:.2} ms", millis(ours), millis(nothing));
+        assert!(ours <= nothing + Duration::from_millis(5), "{words:?}: {ours:?}, {nothing:?}");
+    }
+}
+
+#[test]
+#[ignore = "a measurement: needs a release build and an idle machine"]
+fn a_runner_is_small_and_sleeps() {
+    let host = Host::new();
+    done(&mut maqet(&host, &["add", "web", "--accel", "tcg", "--memory", "128M"]));
+    done(&mut maqet(&host, &["start", "web"]));
+    let pid = host.runner_pid("web");
+    let field = |name: &str| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
+    };
+    // The last client's connection is closed by a turn of its own.
+    let mut last = u64::MAX;
+    eventually(Duration::from_secs(10), "the runner has come to rest", || {
+        let now = field("voluntary_ctxt_switches");
+        std::thread::sleep(Duration::from_millis(200));
+        (std::mem::replace(&mut last, now) == now).then_some(())
+    });
+    let before = field("voluntary_ctxt_switches");
+    std::thread::sleep(Duration::from_secs(30));
+    let switches = field("voluntary_ctxt_switches") - before;
+    let (rss, anonymous) = (field("VmRSS"), field("RssAnon"));
+    println!(
+        "runner: {rss} kB resident, {anonymous} kB of it anonymous, {switches} switches in 30 s"
+    );
+    assert_eq!(field("Threads"), 1);
+    assert_eq!(switches, 0, "voluntary context switches in 30 idle seconds");
+    if is_static(&release()) {
+        assert!(rss <= 2048, "{rss} kB resident");
+    }
+}
+
+/// A binary that maps the C library instead shares its pages, and counts them all the same.
+fn is_static(binary: &Path) -> bool {
+    let said = Command::new("ldd").arg(binary).output().unwrap();
+    let said = [said.stdout, said.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    said.contains("statically") || said.contains("not a dynamic")
+}
