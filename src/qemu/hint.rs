@@ -8,6 +8,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("failed to initialize kvm", "use --accel tcg, or get permission to open /dev/kvm"),
     ("Could not set up host forwarding rule", "that port of the host is taken; choose another"),
     ("Address already in use", "that address is taken; choose another"),
+    ("could not open kernel file", "check the path of --kernel"),
     (
         "could not load kernel",
         "check the path of --kernel, and that it is a kernel for this machine",

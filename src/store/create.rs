@@ -18,11 +18,29 @@ use crate::error::{Error, Result, quote};
 /// How long we wait for the process that is making or migrating the database.
 const CREATION: Duration = Duration::from_secs(10);
 
+/// A database for writing, made or migrated where needed. Its folder must exist.
+pub(super) fn for_writing(path: &Path) -> Result<Connection> {
+    let db = match open::look(path)? {
+        Seen::Nothing => None,
+        Seen::Database => {
+            let (db, version) = open::connect(path)?;
+            (version == schema::VERSION && is_wal(&db)).then_some(db)
+        }
+    };
+    let db = match db {
+        Some(db) => db,
+        None => make(path)?,
+    };
+    // What was reported as written has reached the disk.
+    db.pragma_update(None, "synchronous", "FULL").map_err(|error| failure("open", path, &error))?;
+    Ok(db)
+}
+
 /// A database of our version in WAL mode, whatever was there of ours before.
 ///
 /// A crash leaves an empty file, or a whole database that is not yet in WAL mode: the next writer
 /// comes through here again.
-pub(super) fn make(path: &Path) -> Result<Connection> {
+fn make(path: &Path) -> Result<Connection> {
     let _held_until_done = creation_lock(path)?;
     let mut db = match open::look(path)? {
         Seen::Nothing => {
@@ -68,6 +86,11 @@ fn ask_for_wal(db: &Connection) -> rusqlite::Result<String> {
 fn is_busy(outcome: &rusqlite::Result<String>) -> bool {
     let code = outcome.as_ref().err().and_then(rusqlite::Error::sqlite_error_code);
     code == Some(ErrorCode::DatabaseBusy)
+}
+
+fn is_wal(db: &Connection) -> bool {
+    let mode = db.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+    mode.as_deref() == Ok("wal")
 }
 
 /// The flock on `maqet.db.lock`, held until the file is dropped.

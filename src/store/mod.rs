@@ -50,7 +50,7 @@ impl Store {
     /// As [`Store::open_to_read`], and [`Kind::Conflict`](crate::error::Kind::Conflict) where
     /// another process is still making it after 10 s.
     pub(crate) fn open_to_write(path: &Path) -> Result<Store> {
-        Ok(Store { db: open::for_writing(path)?, path: path.to_owned() })
+        Ok(Store { db: create::for_writing(path)?, path: path.to_owned() })
     }
 
     /// One short write: begun IMMEDIATE, so that it waits for another writer instead of failing

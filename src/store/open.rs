@@ -18,7 +18,6 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::create;
 use super::failure::{failure, shown};
 use super::schema::{self, APPLICATION_ID, Identity, VERSION};
 use crate::error::{Error, Result};
@@ -45,24 +44,6 @@ pub(super) fn for_reading(path: &Path) -> Result<Option<Connection>> {
     }
     db.pragma_update(None, "query_only", true).map_err(|error| failure("open", path, &error))?;
     Ok(Some(db))
-}
-
-/// A database for writing, made or migrated where needed. Its folder must exist.
-pub(super) fn for_writing(path: &Path) -> Result<Connection> {
-    let db = match look(path)? {
-        Seen::Nothing => None,
-        Seen::Database => {
-            let (db, version) = connect(path)?;
-            (version == VERSION && is_wal(&db)).then_some(db)
-        }
-    };
-    let db = match db {
-        Some(db) => db,
-        None => create::make(path)?,
-    };
-    // What was reported as written has reached the disk.
-    db.pragma_update(None, "synchronous", "FULL").map_err(|error| failure("open", path, &error))?;
-    Ok(db)
 }
 
 /// What lies at the path.
@@ -172,11 +153,6 @@ fn older(path: &Path, version: i64) -> Error {
         shown(path)
     );
     Error::failed(sentence).hint("the next command that changes something brings it up to date")
-}
-
-fn is_wal(db: &Connection) -> bool {
-    let mode = db.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
-    mode.as_deref() == Ok("wal")
 }
 
 /// A database on a read-only file system, where SQLite cannot make the files that WAL shares.

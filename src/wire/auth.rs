@@ -7,6 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::hex::{hex, is_hex64, unhex};
 use super::secret::Key;
 use crate::error::{Error, Result};
 
@@ -185,31 +186,6 @@ fn finish(mac: Hmac<Sha256>) -> String {
 
 fn to_line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain strings and numbers always serialize")
-}
-
-/// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|digit| char::from(DIGITS[usize::from(digit)]))
-        .collect()
-}
-
-/// Whether this is 32 bytes as [`hex`] writes them.
-pub(crate) fn is_hex64(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !is_hex64(text) {
-        return None;
-    }
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
 }
 
 #[cfg(test)]

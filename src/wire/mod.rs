@@ -6,6 +6,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod handoff;
+mod hex;
 pub(crate) mod line;
 pub(crate) mod message;
 pub(crate) mod runs;

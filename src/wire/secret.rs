@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::auth::{hex, is_hex64};
+use super::hex::{hex, is_hex64};
 use crate::error::{Error, Result};
 use crate::sys;
 
