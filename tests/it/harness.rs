@@ -13,24 +13,24 @@ use serde_json::Value;
 
 /// What one command of maqet gave.
 #[derive(Debug)]
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-    pub took: Duration,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
 }
 
 impl Ran {
     /// The same, having checked the exit code.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Ran {
+    pub(crate) fn exits(self, code: i32) -> Ran {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 
     /// Its standard output as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {:?} {:?}", self.stdout, self.stderr))
     }
@@ -38,12 +38,12 @@ impl Ran {
 
 /// Private folders and the binary.
 #[derive(Debug)]
-pub struct Host {
+pub(crate) struct Host {
     root: PathBuf,
 }
 
 impl Host {
-    pub fn new() -> Host {
+    pub(crate) fn new() -> Host {
         use std::os::unix::fs::DirBuilderExt;
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -52,31 +52,31 @@ impl Host {
         Host { root }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.root.join("data")
     }
 
-    pub fn runtime(&self) -> PathBuf {
+    pub(crate) fn runtime(&self) -> PathBuf {
         self.root.join("run")
     }
 
     /// The folder of a VM, by its name.
-    pub fn vm_folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn vm_folder(&self, name: &str) -> PathBuf {
         let id = self.maqet(["status", name, "-o", "id"]).stdout;
         self.data().join("vms").join(id.trim())
     }
 
-    pub fn binary() -> &'static Path {
+    pub(crate) fn binary() -> &'static Path {
         Path::new(env!("CARGO_BIN_EXE_maqet"))
     }
 
     /// A command with this host's folders, a HOME of its own and nothing else of the environment
     /// but PATH.
-    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
@@ -90,7 +90,7 @@ impl Host {
     }
 
     /// Runs maqet to its end.
-    pub fn maqet<I>(&self, words: I) -> Ran
+    pub(crate) fn maqet<I>(&self, words: I) -> Ran
     where
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
@@ -101,7 +101,7 @@ impl Host {
     }
 
     /// Runs a shell script in which `maqet` is the binary.
-    pub fn shell(&self, script: &str) -> Ran {
+    pub(crate) fn shell(&self, script: &str) -> Ran {
         let mut command = self.command("sh");
         let folder = Host::binary().parent().unwrap().to_owned();
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -111,13 +111,13 @@ impl Host {
     }
 
     /// Defines a VM that needs no guest: QEMU's machine `none`, which is up in some 30 ms.
-    pub fn add_bare(&self, name: &str) {
+    pub(crate) fn add_bare(&self, name: &str) {
         self.maqet(["add", name, "--machine", "none", "--accel", "tcg", "--memory", "16M"])
             .exits(0);
     }
 
     /// Defines a VM that boots the real guest; `append` goes to its kernel beside the console.
-    pub fn add_guest(&self, name: &str, more: &[&str]) {
+    pub(crate) fn add_guest(&self, name: &str, more: &[&str]) {
         let (kernel, initrd) = guest();
         let words = ["add", name, "--accel", "tcg", "--memory", "128M", "--kernel"];
         let kernel = [kernel.as_os_str(), OsStr::new("--initrd"), initrd.as_os_str()];
@@ -128,7 +128,7 @@ impl Host {
     }
 
     /// Defines a VM whose QEMU is the stand-in of `tests/fake-qemu`, misbehaving in these ways.
-    pub fn add_fake(&self, name: &str, modes: &[&str]) {
+    pub(crate) fn add_fake(&self, name: &str, modes: &[&str]) {
         let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake-qemu");
         let mut words = vec!["add".to_owned(), name.to_owned()];
         words.extend(["--accel".into(), "tcg".into()]);
@@ -140,24 +140,24 @@ impl Host {
     }
 
     /// The status of a VM, whatever its exit code is.
-    pub fn status(&self, name: &str) -> Value {
+    pub(crate) fn status(&self, name: &str) -> Value {
         self.maqet(["status", name, "--json"]).json()
     }
 
-    pub fn state(&self, name: &str) -> String {
+    pub(crate) fn state(&self, name: &str) -> String {
         self.status(name)["state"].as_str().unwrap().to_owned()
     }
 
-    pub fn runner_pid(&self, name: &str) -> i32 {
+    pub(crate) fn runner_pid(&self, name: &str) -> i32 {
         i32::try_from(self.status(name)["runner_pid"].as_i64().unwrap()).unwrap()
     }
 
-    pub fn qemu_pid(&self, name: &str) -> i32 {
+    pub(crate) fn qemu_pid(&self, name: &str) -> i32 {
         i32::try_from(self.status(name)["qemu_pid"].as_i64().unwrap()).unwrap()
     }
 
     /// Waits until the guest of `tests/guest` has said that it is ready.
-    pub fn wait_for_guest(&self, name: &str) {
+    pub(crate) fn wait_for_guest(&self, name: &str) {
         eventually(Duration::from_secs(60), "the guest is ready", || {
             self.maqet(["logs", name]).stdout.contains("maqet-guest: ready").then_some(())
         });
@@ -182,7 +182,7 @@ impl Drop for Host {
 }
 
 /// Runs a command to its end.
-pub fn run(command: &mut Command) -> Ran {
+pub(crate) fn run(command: &mut Command) -> Ran {
     let began = Instant::now();
     let Output { status, stdout, stderr } = command.output().unwrap();
     Ran {
@@ -194,7 +194,7 @@ pub fn run(command: &mut Command) -> Ran {
 }
 
 /// The kernel and the initramfs of the real guest, made once.
-pub fn guest() -> &'static (PathBuf, PathBuf) {
+pub(crate) fn guest() -> &'static (PathBuf, PathBuf) {
     static GUEST: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
     GUEST.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
@@ -209,7 +209,7 @@ pub fn guest() -> &'static (PathBuf, PathBuf) {
 
 /// Repeats a look until it finds something; a test that waits in vain fails with `what`.
 #[track_caller]
-pub fn eventually<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look() {
@@ -221,7 +221,7 @@ pub fn eventually<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Opti
 }
 
 /// Sends a signal to a process that this test has started.
-pub fn send(pid: i32, signal: Signal) {
+pub(crate) fn send(pid: i32, signal: Signal) {
     let pid = Pid::from_raw(pid).unwrap();
     if let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
         let _ = rustix::process::pidfd_send_signal(&pidfd, signal);
@@ -229,20 +229,20 @@ pub fn send(pid: i32, signal: Signal) {
 }
 
 /// Whether a process is there and no zombie.
-pub fn is_alive(pid: i32) -> bool {
+pub(crate) fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(") ").next().unwrap_or_default();
     !state.is_empty() && !state.starts_with(['Z', 'X'])
 }
 
 /// Who holds a record lock, as F_GETLK names it.
-pub fn lock_holder(path: &Path) -> Option<i32> {
+pub(crate) fn lock_holder(path: &Path) -> Option<i32> {
     let file = File::open(path).ok()?;
     let held = rustix::process::fcntl_getlk(&file, &Flock::from(FlockType::WriteLock)).ok()??;
     held.pid.map(|pid| pid.as_raw_nonzero().get())
 }
 
 /// Whether nobody holds an flock.
-pub fn guard_is_free(path: &Path) -> bool {
+pub(crate) fn guard_is_free(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| file.try_lock_shared().is_ok()) || !path.exists()
 }

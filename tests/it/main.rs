@@ -7,5 +7,8 @@
 
 mod harness;
 
+mod crash;
+mod failures;
 mod life;
 mod speed;
+mod together;
