@@ -237,6 +237,12 @@ pub(crate) fn grants_privileges(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// A terminal's width in columns (TIOCGWINSZ); none where it does not tell, or is no terminal.
+pub(crate) fn terminal_width(terminal: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    (size.ws_col > 0).then(|| usize::from(size.ws_col))
+}
+
 /// The number of a descriptor, for a command line that names it.
 pub(crate) fn number(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()

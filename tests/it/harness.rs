@@ -116,14 +116,16 @@ impl Host {
             .exits(0);
     }
 
-    /// Defines a VM that boots the real guest; `append` goes to its kernel beside the console.
+    /// Defines a VM that boots the real guest, its kernel being told `quiet` and where its console is
+    /// unless `more` tells it something else.
     pub(crate) fn add_guest(&self, name: &str, more: &[&str]) {
         let (kernel, initrd) = guest();
         let words = ["add", name, "--accel", "tcg", "--memory", "128M", "--kernel"];
         let kernel = [kernel.as_os_str(), OsStr::new("--initrd"), initrd.as_os_str()];
-        let append = ["--append", "console=ttyS0 quiet"];
+        let append: &[&str] =
+            if more.contains(&"--append") { &[] } else { &["--append", "console=ttyS0 quiet"] };
         let words = words.iter().map(OsStr::new).chain(kernel);
-        let words = words.chain(append.iter().map(OsStr::new)).chain(more.iter().map(OsStr::new));
+        let words = words.chain(append.iter().chain(more).map(OsStr::new));
         self.maqet(words).exits(0);
     }
 

@@ -5,10 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+mod guest;
 mod harness;
 
 mod crash;
 mod failures;
+mod hygiene;
 mod life;
 mod speed;
+mod surroundings;
 mod together;

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::invocation::Invocation;
 use super::table::Flag;
 use crate::error::{Error, Kind, Result};
+use crate::sys;
 
 mod columns;
 mod escape;
@@ -84,7 +85,7 @@ impl Output {
     pub(crate) fn new(invocation: &Invocation, shape: Shape) -> Result<Output> {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        let width = if terminal { terminal_width(&stdout) } else { None };
+        let width = if terminal { sys::terminal_width(&stdout) } else { None };
         Output::to(Box::new(stdout), terminal, width, invocation, shape)
     }
 
@@ -235,12 +236,6 @@ impl fmt::Debug for Output {
 
 fn unwritable(error: serde_json::Error) -> Error {
     Error::failed(format!("cannot write a result as JSON: {error}"))
-}
-
-/// The terminal's width in columns; none where it does not tell.
-fn terminal_width(stdout: &io::Stdout) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(stdout).ok()?;
-    (size.ws_col > 0).then(|| usize::from(size.ws_col))
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The three forms of output, and readers that go away.
+
 use std::cell::RefCell;
 use std::rc::Rc;
 

@@ -1,3 +1,5 @@
+//! Command lines of every kind, and what is said of those that do not fit.
+
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The table against itself: no word twice, no flag with two meanings.
+
 use std::collections::HashSet;
 
 use super::*;
