@@ -12,6 +12,7 @@ mod crash;
 mod failures;
 mod hygiene;
 mod life;
+mod misbehaving;
 mod speed;
 mod surroundings;
 mod together;
