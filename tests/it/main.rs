@@ -13,6 +13,7 @@ mod failures;
 mod hygiene;
 mod life;
 mod misbehaving;
+mod protocol;
 mod speed;
 mod surroundings;
 mod together;

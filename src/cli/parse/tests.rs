@@ -159,7 +159,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
         (
             "ls --state up",
             "flag \"--state\" cannot be \"up\"",
-            "one of stopped, starting, running, paused, stopping, saved, crashed, failed",
+            "one of stopped, starting, running, paused, stopping, crashed, failed",
         ),
         (
             "ls --timeout soon",

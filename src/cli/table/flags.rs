@@ -43,7 +43,7 @@ pub(crate) enum Flag {
 
 /// The states that `--state` can ask for.
 const STATES: &[&str] =
-    &["stopped", "starting", "running", "paused", "stopping", "saved", "crashed", "failed"];
+    &["stopped", "starting", "running", "paused", "stopping", "crashed", "failed"];
 
 /// What follows a flag. The first text of each is how help names the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -117,4 +117,6 @@ pub(crate) fn command(word: &str) -> Option<&'static Command> {
 }
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

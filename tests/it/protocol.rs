@@ -1,0 +1,259 @@
+//! Clients that are not ours, over the socket of a real runner: both versions of the handshake, the
+//! script of the manual, impostors, floods, and clients that stall.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rustix::process::Signal;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::harness::{Host, eventually, run, send};
+
+const REFUSAL: &str = r#"{"status":"error","error":"Authentication failed"}"#;
+
+fn running() -> Host {
+    let host = Host::new();
+    host.add_bare("web");
+    host.maqet(["start", "web"]).exits(0);
+    host
+}
+
+/// The runtime folder of the VM, by its link.
+fn folder(host: &Host) -> PathBuf {
+    let links = std::fs::read_dir(host.data().join("live")).unwrap();
+    std::fs::read_link(links.flatten().next().unwrap().path()).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn mac(key: &[u8], parts: &[&[u8]]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    parts.iter().for_each(|part| mac.update(part));
+    hex(&mac.finalize().into_bytes())
+}
+
+/// A client as maqet-protocol(7) has it, written from that page.
+struct Client {
+    reader: BufReader<UnixStream>,
+}
+
+impl Client {
+    fn connect(folder: &Path) -> Client {
+        let stream = UnixStream::connect(folder.join("ipc.sock")).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Client { reader: BufReader::new(stream) }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// The next line; empty at the end.
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+            other => drop(other.unwrap()),
+        }
+        line.trim_end().to_owned()
+    }
+
+    fn ask(&mut self, request: &str) -> Value {
+        self.say(request);
+        serde_json::from_str(&self.hear()).unwrap()
+    }
+
+    fn version_1(folder: &Path) -> Client {
+        let mut client = Client::connect(folder);
+        let challenge: Value = serde_json::from_str(&client.hear()).unwrap();
+        let key = std::fs::read(folder.join("secret")).unwrap();
+        let value = challenge["value"].as_str().unwrap();
+        client.say(&format!(r#"{{"auth":"{}"}}"#, mac(&key, &[value.as_bytes()])));
+        client
+    }
+}
+
+#[test]
+fn version_1_and_version_2_are_spoken_as_the_manual_says() {
+    let host = running();
+    let folder = folder(&host);
+    let mut client = Client::version_1(&folder);
+    assert_eq!(client.ask(r#"{"method":"ping"}"#)["result"], "pong");
+    let status = &client.ask(r#"{"method":"status"}"#)["result"];
+    assert_eq!(
+        (status["running"].as_bool(), status["state"].as_str()),
+        (Some(true), Some("running"))
+    );
+    let answer = client.ask(r#"{"method":"qmp","args":["query-status"],"kwargs":{}}"#);
+    assert_eq!(answer["result"]["return"]["status"], "running");
+    let unknown = client.ask(r#"{"method":"qmp","args":["nonsense"]}"#);
+    assert_eq!(unknown["result"]["error"]["class"], "CommandNotFound", "QEMU's own answer");
+    assert_eq!(client.ask(r#"{"method":"dance"}"#)["kind"], "usage");
+
+    let mut client = Client::connect(&folder);
+    let challenge: Value = serde_json::from_str(&client.hear()).unwrap();
+    assert_eq!((challenge["type"].as_str(), challenge["v"].as_u64()), (Some("challenge"), Some(2)));
+    let secret = std::fs::read(folder.join("secret")).unwrap();
+    let key2 = Sha256::new().chain_update("maqet-ipc/2\0").chain_update(&secret).finalize();
+    let nonce = "7".repeat(64);
+    let id = challenge["vm"].as_str().unwrap();
+    let message = |role: &str| {
+        let text = format!("{role}\0{id}\0{}\0{nonce}", challenge["value"].as_str().unwrap());
+        mac(&key2, &[text.as_bytes()])
+    };
+    client.say(&format!(r#"{{"auth":"{}","nonce":"{nonce}","v":2}}"#, message("client")));
+    let proof: Value = serde_json::from_str(&client.hear()).unwrap();
+    assert_eq!(proof["proof"], message("server"));
+    assert_eq!(client.ask(r#"{"method":"ping","id":"x"}"#)["id"], "x");
+}
+
+#[test]
+fn the_shell_client_of_the_manual_works() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/maqet-protocol.7");
+    let page = std::fs::read_to_string(page).unwrap();
+    let script = page.split("#!/bin/sh\n").nth(1).unwrap().split(".Ed").next().unwrap();
+    let host = running();
+    let client = host.root().join("client");
+    std::fs::write(&client, script.replace("\\e", "\\")).unwrap();
+    let folder = folder(&host);
+    let ask = |request: &str| {
+        let mut command = host.command("sh");
+        run(command.arg(&client).arg(&folder).arg(request)).exits(0).json()
+    };
+    assert_eq!(ask(r#"{"method":"ping"}"#)["result"], "pong");
+    assert_eq!(ask(r#"{"method":"status"}"#)["result"]["name"], "web");
+    let answer = ask(r#"{"method":"qmp","args":["query-status"],"kwargs":{}}"#);
+    assert_eq!(answer["result"]["return"]["running"], true);
+    let stopped = ask(r#"{"method":"stop","kwargs":{"force":true}}"#);
+    assert_eq!(stopped["result"]["last_exit"]["by"], "quit");
+    eventually(Duration::from_secs(5), "it has stopped", || {
+        (host.state("web") == "stopped").then_some(())
+    });
+}
+
+#[test]
+fn every_failed_authentication_gets_the_same_line_and_the_end() {
+    let host = running();
+    let folder = folder(&host);
+    for line in ["{}".into(), "x".repeat(600), format!(r#"{{"auth":"{}"}}"#, "0".repeat(64))] {
+        let mut client = Client::connect(&folder);
+        client.hear();
+        client.say(&line);
+        assert_eq!((client.hear().as_str(), client.hear().as_str()), (REFUSAL, ""));
+    }
+    assert_eq!(host.state("web"), "running");
+}
+
+#[test]
+fn strangers_floods_and_those_who_never_read_delay_nobody() {
+    let host = running();
+    let folder = folder(&host);
+    let strangers: Vec<UnixStream> =
+        (0..300).map(|_| UnixStream::connect(folder.join("ipc.sock")).unwrap()).collect();
+    let mut deaf = Client::version_1(&folder);
+    deaf.reader.get_ref().set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    // More answers than any buffer holds, none of which is read.
+    let request = format!("{}\n", r#"{"method":"qmp","args":["query-qmp-schema"]}"#);
+    for _ in 0..2000 {
+        if deaf.reader.get_mut().write_all(request.as_bytes()).is_err() {
+            break;
+        }
+    }
+    let mut client = Client::version_1(&folder);
+    let mut slowest = Duration::ZERO;
+    for _ in 0..50 {
+        let began = Instant::now();
+        assert_eq!(client.ask(r#"{"method":"ping"}"#)["result"], "pong");
+        slowest = slowest.max(began.elapsed());
+    }
+    println!("the slowest of 50 pings took {slowest:?}");
+    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    let pid = host.runner_pid("web");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let resident: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(resident < 32 << 10, "{resident} KiB");
+    drop(strangers);
+}
+
+#[test]
+fn a_request_over_the_limit_is_refused_and_the_vm_unharmed() {
+    let host = running();
+    let mut client = Client::version_1(&folder(&host));
+    let large = format!(r#"{{"method":"ping","id":"{}"}}"#, "x".repeat(2 << 20));
+    let _ = client.reader.get_mut().write_all(large.as_bytes());
+    assert!(client.hear().contains("longer than 1 MiB"));
+    assert_eq!(host.state("web"), "running");
+}
+
+#[test]
+fn a_process_of_another_user_is_sent_not_a_byte() {
+    if !rustix::process::geteuid().is_root()
+        || run(Command::new("setpriv").arg("--version")).code != 0
+    {
+        println!("needs root and setpriv");
+        return;
+    }
+    let host = running();
+    let folder = folder(&host);
+    // Even with every door opened: the uid itself is refused.
+    for (path, mode) in [(host.root(), 0o755), (&host.runtime(), 0o755), (&folder, 0o755)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    std::fs::set_permissions(folder.join("ipc.sock"), std::fs::Permissions::from_mode(0o777))
+        .unwrap();
+    let target = format!("UNIX-CONNECT:{}", folder.join("ipc.sock").display());
+    let mut other = Command::new("setpriv");
+    other.args(["--reuid=65534", "--clear-groups", "socat", "-u", &target, "-"]);
+    let heard = run(other.stdin(Stdio::null()));
+    assert_eq!(heard.stdout, "", "{}", heard.stderr);
+    let ours = run(Command::new("timeout").args(["1", "socat", "-u", &target, "-"]));
+    assert!(ours.stdout.contains("challenge"), "the same as ourselves: {}", ours.stderr);
+}
+
+/// Serves a challenge and notes what it is sent.
+fn impostor(path: &Path, first: String) -> std::thread::JoinHandle<String> {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        let mut heard = String::new();
+        let deadline = Instant::now() + Duration::from_secs(4);
+        listener.set_nonblocking(true).unwrap();
+        while Instant::now() < deadline {
+            let Ok((mut stream, _)) = listener.accept() else {
+                std::thread::sleep(Duration::from_millis(2));
+                continue;
+            };
+            stream.set_nonblocking(false).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let _ = stream.write_all(first.as_bytes());
+            let mut bytes = Vec::new();
+            let _ = stream.read_to_end(&mut bytes);
+            heard.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        heard
+    })
+}
+
+#[test]
+fn an_impostor_on_the_socket_is_sent_nothing_and_told_as_such() {
+    let host = running();
+    let folder = folder(&host);
+    // The runner stands still, and another process takes its place on the path.
+    send(host.runner_pid("web"), Signal::STOP);
+    std::fs::remove_file(folder.join("ipc.sock")).unwrap();
+    let challenge =
+        format!("{{\"type\":\"challenge\",\"value\":\"{}\",\"v\":2}}\n", "0".repeat(64));
+    let server = impostor(&folder.join("ipc.sock"), challenge);
+    let ran = host.maqet(["qmp", "web", "query-status"]).exits(6);
+    assert!(ran.stderr.contains("not to be trusted"), "{}", ran.stderr);
+    host.maqet(["status", "web"]).exits(6);
+    assert_eq!(server.join().unwrap(), "", "not a byte was sent to it");
+}
