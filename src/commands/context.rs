@@ -116,25 +116,30 @@ impl<'a> Context<'a> {
     fn find(&self, words: &[String], all: bool) -> Result<Vec<Vm>> {
         let references =
             words.iter().map(|word| VmRef::parse(word)).collect::<Result<Vec<VmRef>>>()?;
-        let store = match self.store_to_read() {
-            Ok(store) => store,
-            Err(error) => return self.live_vms(&references, all, error),
-        };
-        let Some(store) = store else {
-            return match words.first() {
-                Some(word) => Err(unknown(word)),
-                None => Ok(vec![]),
-            };
-        };
-        if all {
-            return Ok(store.all()?.into_iter().map(Vm::from).collect());
+        let stored = if all { self.all_stored() } else { self.stored(words, &references) };
+        match stored {
+            // What VMs there are only the database knows; which run, their runners do, too.
+            Err(error) if !all && !matches!(error.kind, Kind::NotFound | Kind::Conflict) => {
+                self.live_vms(&references, error)
+            }
+            other => other,
         }
+    }
+
+    fn all_stored(&self) -> Result<Vec<Vm>> {
+        let rows = self.store_to_read()?.map(|store| store.all()).transpose()?;
+        Ok(rows.unwrap_or_default().into_iter().map(Vm::from).collect())
+    }
+
+    fn stored(&self, words: &[String], references: &[VmRef]) -> Result<Vec<Vm>> {
+        let store = self.store_to_read()?;
         let mut vms: Vec<Vm> = Vec::new();
-        for (word, reference) in words.iter().zip(&references) {
-            let row = match reference {
-                VmRef::Name(name) => store.by_name(name.as_str())?,
-                VmRef::Id(id) => store.by_id(&id.to_string())?,
-                VmRef::IdPrefix(prefix) => store.by_id_prefix(prefix)?,
+        for (word, reference) in words.iter().zip(references) {
+            let row = match (&store, reference) {
+                (None, _) => None,
+                (Some(store), VmRef::Name(name)) => store.by_name(name.as_str())?,
+                (Some(store), VmRef::Id(id)) => store.by_id(&id.to_string())?,
+                (Some(store), VmRef::IdPrefix(prefix)) => store.by_id_prefix(prefix)?,
             };
             let vm = Vm::from(row.ok_or_else(|| unknown(word))?);
             if !vms.contains(&vm) {
@@ -146,7 +151,7 @@ impl<'a> Context<'a> {
 
     /// The VMs that live, for when the database cannot be read: their runners know their names. The
     /// database's error is told where that does not serve.
-    fn live_vms(&self, references: &[VmRef], all: bool, error: Error) -> Result<Vec<Vm>> {
+    fn live_vms(&self, references: &[VmRef], error: Error) -> Result<Vec<Vm>> {
         let entries = std::fs::read_dir(self.folders.live()).map_err(|_| error.clone())?;
         let ids = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let vms: Vec<(String, String)> = ids.map(|id| (id.clone(), id)).collect();
@@ -165,16 +170,15 @@ impl<'a> Context<'a> {
             VmRef::Id(id) => vm.id == id.to_string(),
             VmRef::IdPrefix(prefix) => vm.id.starts_with(prefix),
         };
-        let found: Vec<Vm> = if all {
-            live
-        } else {
-            let found = references.iter().filter_map(|one| live.iter().find(|vm| matches(vm, one)));
-            found.cloned().collect()
-        };
-        if found.is_empty() || (!all && found.len() < references.len()) {
+        let found: Vec<Vm> = references
+            .iter()
+            .filter_map(|reference| live.iter().find(|vm| matches(vm, reference)))
+            .cloned()
+            .collect();
+        if found.is_empty() || found.len() < references.len() {
             return Err(error);
         }
-        note(self.invocation.quiet(), &format!("{} (going by the VMs that run)", error.message));
+        self.note(&format!("{}; going by the VMs that run", error.message));
         Ok(found)
     }
 

@@ -8,6 +8,7 @@
 mod guest;
 mod harness;
 
+mod commands;
 mod crash;
 mod failures;
 mod hygiene;
@@ -15,5 +16,6 @@ mod life;
 mod misbehaving;
 mod protocol;
 mod speed;
+mod store;
 mod surroundings;
 mod together;
