@@ -11,6 +11,7 @@ mod definition;
 mod error;
 mod lock;
 mod paths;
+mod private;
 mod qemu;
 mod runner;
 mod store;

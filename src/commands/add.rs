@@ -17,7 +17,7 @@ use crate::definition::types::Definition;
 use crate::definition::{formats, json, keys, spec};
 use crate::error::{Error, Result, quote};
 use crate::lock;
-use crate::paths::make_private;
+use crate::private::make_private;
 use crate::qemu::argv;
 use crate::qemu::look::look;
 use crate::wire::status::State;

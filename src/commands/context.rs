@@ -20,7 +20,8 @@ use crate::definition::name::VmRef;
 use crate::definition::types::Definition;
 use crate::definition::units::Limit;
 use crate::error::{Error, Kind, Result, quote};
-use crate::paths::{Choice, Environment, Folders, check_private};
+use crate::paths::{Choice, Environment, Folders};
+use crate::private::check_private;
 use crate::store::{Row, Store};
 use crate::wire::status::State;
 

@@ -93,7 +93,7 @@ mod tests {
         let words = [root.path().join("data"), root.path().join("run")];
         let folders = Folders::from_arguments(words.into_iter().map(OsString::from)).unwrap();
         folders.make_data().unwrap();
-        crate::paths::make_private(folders.vm(ID).path()).unwrap();
+        crate::private::make_private(folders.vm(ID).path()).unwrap();
         lock::create(&folders.vm(ID).lock()).unwrap();
         folders
     }

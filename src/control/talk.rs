@@ -4,7 +4,6 @@
 //! A talk reads only when told that there is something to read, so that one thread can hold many.
 //! Only version 2 is spoken: a server without proof is sent nothing but a challenge's answer.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -21,8 +20,6 @@ use crate::wire::line::Lines;
 use crate::wire::message::{REPLY_LIMIT, parse_reply};
 use crate::wire::secret::Key;
 
-/// The longest path of a socket address, in bytes (unix(7)).
-const LONGEST_SOCKET_PATH: usize = 107;
 /// For a runner to take a request's bytes.
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 
@@ -143,11 +140,7 @@ impl Talk {
 fn connect(runtime: &RuntimeFolder) -> Result<UnixStream> {
     let path = runtime.socket();
     let cannot = |error| Error::io(format_args!("connect to {}", path.display()), &error);
-    if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
-        return sys::connect(&path).map_err(cannot);
-    }
-    let folder = File::open(runtime.path()).map_err(cannot)?;
-    sys::connect(&sys::short_path(&folder).join("ipc.sock")).map_err(cannot)
+    runtime.with_socket_address(sys::connect).map_err(cannot)
 }
 
 fn stranger(why: String) -> Error {

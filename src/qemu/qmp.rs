@@ -13,7 +13,10 @@ pub(crate) const LINE_LIMIT: usize = 8 << 20;
 /// What QEMU says.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Message {
-    Greeting,
+    /// QEMU's first line, with its version where it tells one.
+    Greeting {
+        version: Option<Version>,
+    },
     /// The answer to the command with this id: QEMU's whole object without the id.
     Answer {
         id: u64,
@@ -24,6 +27,12 @@ pub(crate) enum Message {
         data: Map<String, Value>,
     },
 }
+
+/// QEMU's version: major and minor.
+pub(crate) type Version = (u64, u64);
+
+/// The oldest QEMU that maqet knows how to speak with.
+pub(crate) const OLDEST: Version = (7, 0);
 
 /// How QEMU answered a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +77,11 @@ impl Message {
     pub(crate) fn parse(line: &[u8]) -> Result<Message, Nonsense> {
         let raw: Raw = serde_json::from_slice(line).map_err(|error| Nonsense(error.to_string()))?;
         match raw {
-            Raw { greeting: Some(_), .. } => Ok(Message::Greeting),
+            Raw { greeting: Some(greeting), .. } => {
+                let number = |name: &str| greeting.get("version")?.get("qemu")?.get(name)?.as_u64();
+                let version = number("major").zip(number("minor"));
+                Ok(Message::Greeting { version })
+            }
             Raw { event: Some(name), data, .. } => {
                 Ok(Message::Event { name, data: data.unwrap_or_default() })
             }
@@ -102,7 +115,14 @@ mod tests {
     fn what_qemu_says_is_told_apart() {
         let map = |value: Value| value.as_object().unwrap().clone();
         for (line, message) in [
-            (r#"{"QMP":{"version":{},"capabilities":["oob"]}}"#, Message::Greeting),
+            (
+                r#"{"QMP":{"version":{},"capabilities":["oob"]}}"#,
+                Message::Greeting { version: None },
+            ),
+            (
+                r#"{"QMP":{"version":{"qemu":{"micro":22,"minor":2,"major":7}}}}"#,
+                Message::Greeting { version: Some((7, 2)) },
+            ),
             (
                 r#"{"return":{},"id":3}"#,
                 Message::Answer { id: 3, answer: Answer::Return(json!({})) },

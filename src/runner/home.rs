@@ -3,18 +3,13 @@
 //!
 //! Only a runner that holds the VM's lock makes or removes these. Nothing is read from clients here.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
 
 use crate::error::{Error, Result};
 use crate::paths::{Folders, RuntimeFolder};
-use crate::sys;
 use crate::wire::secret::Key;
 use crate::wire::status::Status;
-
-/// The longest path of a socket address, in bytes (unix(7): 108 with the closing zero byte).
-const LONGEST_SOCKET_PATH: usize = 107;
 
 /// The runtime folder of one VM, removed by [`Home::remove`].
 #[derive(Debug)]
@@ -98,13 +93,8 @@ fn link(folders: &Folders, id: &str, runtime: &RuntimeFolder) -> Result<()> {
 fn listen(runtime: &RuntimeFolder) -> Result<UnixListener> {
     let path = runtime.socket();
     let cannot = |error| Error::io(format_args!("listen on {}", path.display()), &error);
-    let listener = if path.as_os_str().len() > LONGEST_SOCKET_PATH {
-        let folder = File::open(runtime.path()).map_err(cannot)?;
-        UnixListener::bind(sys::short_path(&folder).join("ipc.sock"))
-    } else {
-        UnixListener::bind(&path)
-    };
-    let listener = listener.map_err(cannot)?;
+    let listener =
+        runtime.with_socket_address(|address| UnixListener::bind(address)).map_err(cannot)?;
     listener.set_nonblocking(true).map_err(cannot)?;
     Ok(listener)
 }

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use serde_json::{Map, Value, json};
 
 use super::state::Order;
-use crate::qemu::qmp::{self, Answer, Message};
+use crate::qemu::qmp::{self, Answer, Message, Version};
 use crate::sys::Interest;
 use crate::wire::line::Lines;
 
@@ -32,7 +32,7 @@ pub(super) enum Asker {
 /// What came from QEMU.
 #[derive(Debug, PartialEq)]
 pub(super) enum News {
-    Greeting,
+    Greeting(Option<Version>),
     Answer(Asker, Answer),
     Event {
         name: String,
@@ -138,7 +138,7 @@ impl Monitor {
 
     fn sort(&mut self, message: Message) -> Option<News> {
         match message {
-            Message::Greeting => Some(News::Greeting),
+            Message::Greeting { version } => Some(News::Greeting(version)),
             Message::Event { name, data } => Some(News::Event { name, data }),
             Message::Answer { id, answer } => match self.asked.remove(&id) {
                 Some(asker) => Some(News::Answer(asker, answer)),

@@ -16,19 +16,22 @@ use serde_json::{Value, json};
 use super::home::Home;
 use super::logs::{Lost, Record};
 use super::monitor::{Asker, Monitor, News};
-use super::session::{REQUESTS_PER_TURN, Sessions};
+use super::session::Sessions;
 use super::starter::Starter;
-use super::state::{Action, Exit, Input, Machine, Order, Phase, StopRequest};
+use super::state::{Action, Exit, Input, Machine, Order, Phase};
 use super::streams::{AgentChannel, Output, Signals};
 use super::turn::{self, Source};
 use crate::error::{Error, Kind};
-use crate::qemu::qmp::Answer;
+use crate::qemu::qmp::{Answer, OLDEST, Version};
 use crate::qemu::{hint, machine};
 use crate::sys::{self, Interest, Signal};
 use crate::time::Timestamp;
-use crate::wire::message::{Call, Request, StopCall};
 use crate::wire::runs::End;
 use crate::wire::status::Status;
+
+mod serve;
+
+use self::serve::{Until, Waiting};
 
 /// What does not change while QEMU lives.
 #[derive(Debug)]
@@ -53,21 +56,6 @@ pub(super) struct Qemu {
     pub(super) _console_input: OwnedFd,
     pub(super) stderr: Output,
     pub(super) agent: AgentChannel,
-}
-
-/// What a client waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
-    Up,
-    Ended,
-}
-
-/// A request that is answered when something has happened.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    session: u64,
-    request: Option<Value>,
-    until: Until,
 }
 
 /// The end of a VM's run, and what is left to be done about it.
@@ -232,7 +220,7 @@ impl Supervisor<'_> {
     fn hear(&mut self, news: impl IntoIterator<Item = News>) {
         for news in news {
             match news {
-                News::Greeting => self.tell(Input::Greeted),
+                News::Greeting(version) => self.greet(version),
                 News::Answer(Asker::Machine(order), answer) => self.hear_answer(order, answer),
                 News::Answer(Asker::Client { session, request }, answer) => {
                     self.sessions.answer(session, request.as_ref(), Ok(answer.into_value()));
@@ -260,6 +248,15 @@ impl Supervisor<'_> {
                     self.tell(Input::MonitorLost(why));
                 }
             }
+        }
+    }
+
+    /// An older QEMU is refused by its version, not by the first thing that it lacks.
+    fn greet(&mut self, version: Option<Version>) {
+        self.tell(Input::Greeted);
+        if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
+            let why = format!("QEMU {major}.{minor} is too old: 7.0 is the oldest that will do");
+            self.tell(Input::Refused(Order::Capabilities, why));
         }
     }
 
@@ -300,70 +297,6 @@ impl Supervisor<'_> {
                 self.home.write_status(&self.status());
             }
             Err(error) => log::error!("{error}"),
-        }
-    }
-
-    fn take_requests(&mut self) {
-        for number in self.sessions.numbers() {
-            for _ in 0..REQUESTS_PER_TURN {
-                match self.sessions.next_request(number) {
-                    Some(Ok(request)) => self.serve(number, request),
-                    Some(Err(refused)) => {
-                        let (id, error) = *refused;
-                        self.sessions.answer(number, id.as_ref(), Err(error));
-                    }
-                    None => break,
-                }
-            }
-        }
-    }
-
-    fn serve(&mut self, session: u64, Request { id: request, call }: Request) {
-        let answer = match call {
-            Call::Ping if self.machine.came_up() => Ok("pong".into()),
-            Call::Ping => {
-                self.waiting.push(Waiting { session, request, until: Until::Up });
-                return;
-            }
-            Call::Status => Ok(json!(self.status())),
-            Call::Qmp { .. } if !self.machine.came_up() => {
-                Err(Error::conflict("the VM is still starting"))
-            }
-            Call::Qmp { .. } if !self.machine.monitor_usable() => {
-                Err(Error::failed("QEMU's monitor is closed: this VM can only be stopped"))
-            }
-            Call::Qmp { .. } if !self.qemu.monitor.has_room() => {
-                Err(Error::conflict("too many QMP commands wait for QEMU's answer"))
-            }
-            Call::Qmp { command, arguments } => {
-                let asker = Asker::Client { session, request };
-                let news = self.qemu.monitor.execute(asker, &command, arguments);
-                self.hear(news);
-                return;
-            }
-            Call::Stop(StopCall { manner, guest_time, at_once }) => {
-                let asked_by = self.sessions.describe(session);
-                if !at_once {
-                    let request = request.clone();
-                    self.waiting.push(Waiting { session, request, until: Until::Ended });
-                }
-                self.tell(Input::Stop(StopRequest { manner, guest_time, asked_by }));
-                if !at_once {
-                    return;
-                }
-                Ok(json!({ "state": self.machine.state() }))
-            }
-        };
-        self.sessions.answer(session, request.as_ref(), answer);
-    }
-
-    fn answer_waiting(&mut self, until: Until, answer: impl Fn() -> Result<Value, Error>) {
-        let (due, rest) =
-            std::mem::take(&mut self.waiting).into_iter().partition(|one| one.until == until);
-        self.waiting = rest;
-        let due: Vec<Waiting> = due;
-        for Waiting { session, request, .. } in due {
-            self.sessions.answer(session, request.as_ref(), answer());
         }
     }
 

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The rooms from the lowest level to the highest. A room imports from levels below its own only.
-const LEVELS: [&[&str]; 8] = [
+const LEVELS: [&[&str]; 9] = [
     &["error"],
     &["backoff", "sys", "time"],
-    &["lock", "paths"],
+    &["lock", "private"],
+    &["paths"],
     &["definition"],
     &["cli", "qemu", "store", "wire"],
     &["control", "runner"],

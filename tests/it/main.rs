@@ -12,6 +12,7 @@ mod commands;
 mod crash;
 mod failures;
 mod hygiene;
+mod launcher;
 mod life;
 mod misbehaving;
 mod protocol;

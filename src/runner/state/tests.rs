@@ -1,6 +1,8 @@
 //! Every transition is a line of a table.
 
 use super::*;
+use crate::time::Timestamp;
+use crate::wire::runs::EndedBy;
 
 const GUEST_TIME: Duration = Duration::from_secs(60);
 

@@ -7,10 +7,9 @@ mod rows;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
 use super::{Row, Store};
 use crate::error::{Kind, Result};
+use crate::testing::Folder;
 
 const IDS: [&str; 3] = [
     "11111111-aaaa-4aaa-8aaa-000000000001",
@@ -18,14 +17,14 @@ const IDS: [&str; 3] = [
     "22222222-aaaa-4aaa-8aaa-000000000003",
 ];
 
-fn empty() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
+fn empty() -> (Folder, PathBuf) {
+    let folder = Folder::new();
     let path = folder.path().join("maqet.db");
     (folder, path)
 }
 
 /// A store with `web` and `db`, whose ids share a prefix, and `mail`.
-fn filled() -> (TempDir, Store) {
+fn filled() -> (Folder, Store) {
     let (folder, path) = empty();
     let mut store = Store::open_to_write(&path).unwrap();
     for (id, name) in IDS.iter().zip(["web", "db", "mail"]) {

@@ -10,6 +10,7 @@ use super::super::Store;
 use super::super::schema::{APPLICATION_ID, VERSION};
 use super::{IDS, empty, kind, listing, names};
 use crate::error::Kind;
+use crate::testing::Folder;
 
 #[test]
 fn reading_an_absent_database_creates_nothing() {
@@ -81,7 +82,7 @@ fn a_reader_sees_what_a_writer_that_is_still_open_has_written() {
 
 #[test]
 fn a_path_with_any_character_is_a_path() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for name in ["a b", "a?mode=memory", "a%41", "a#b", "a\nb", "größe", "file:x", "'\""] {
         let path = folder.path().join(name);
         Store::open_to_write(&path).unwrap().insert(IDS[0], "web", "{}").unwrap();

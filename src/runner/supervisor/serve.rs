@@ -1,0 +1,98 @@
+//! What the runner answers its clients: at once, when QEMU has answered, or when something happened.
+//!
+//! Requests are taken in turns, so that no client starves another. How they came and how answers go
+//! is `session`'s.
+
+use serde_json::{Value, json};
+
+use super::Supervisor;
+use crate::error::Error;
+use crate::runner::monitor::Asker;
+use crate::runner::session::REQUESTS_PER_TURN;
+use crate::runner::state::{Input, StopRequest};
+use crate::wire::message::{Call, Request, StopCall};
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    Up,
+    Ended,
+}
+
+/// A request that is answered when something has happened.
+#[derive(Debug)]
+pub(in crate::runner) struct Waiting {
+    session: u64,
+    request: Option<Value>,
+    until: Until,
+}
+
+impl Supervisor<'_> {
+    pub(super) fn take_requests(&mut self) {
+        for number in self.sessions.numbers() {
+            for _ in 0..REQUESTS_PER_TURN {
+                match self.sessions.next_request(number) {
+                    Some(Ok(request)) => self.serve(number, request),
+                    Some(Err(refused)) => {
+                        let (id, error) = *refused;
+                        self.sessions.answer(number, id.as_ref(), Err(error));
+                    }
+                    None => break,
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, session: u64, Request { id: request, call }: Request) {
+        let answer = match call {
+            Call::Ping if self.machine.came_up() => Ok("pong".into()),
+            Call::Ping => {
+                self.waiting.push(Waiting { session, request, until: Until::Up });
+                return;
+            }
+            Call::Status => Ok(json!(self.status())),
+            Call::Qmp { .. } if !self.machine.came_up() => {
+                Err(Error::conflict("the VM is still starting"))
+            }
+            Call::Qmp { .. } if !self.machine.monitor_usable() => {
+                Err(Error::failed("QEMU's monitor is closed: this VM can only be stopped"))
+            }
+            Call::Qmp { .. } if !self.qemu.monitor.has_room() => {
+                Err(Error::conflict("too many QMP commands wait for QEMU's answer"))
+            }
+            Call::Qmp { command, arguments } => {
+                let asker = Asker::Client { session, request };
+                let news = self.qemu.monitor.execute(asker, &command, arguments);
+                self.hear(news);
+                return;
+            }
+            Call::Stop(StopCall { manner, guest_time, at_once }) => {
+                let asked_by = self.sessions.describe(session);
+                if !at_once {
+                    let request = request.clone();
+                    self.waiting.push(Waiting { session, request, until: Until::Ended });
+                }
+                self.tell(Input::Stop(StopRequest { manner, guest_time, asked_by }));
+                if !at_once {
+                    return;
+                }
+                Ok(json!({ "state": self.machine.state() }))
+            }
+        };
+        self.sessions.answer(session, request.as_ref(), answer);
+    }
+
+    pub(super) fn answer_waiting(
+        &mut self,
+        until: Until,
+        answer: impl Fn() -> Result<Value, Error>,
+    ) {
+        let (due, rest) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|one| one.until == until);
+        self.waiting = rest;
+        let due: Vec<Waiting> = due;
+        for Waiting { session, request, .. } in due {
+            self.sessions.answer(session, request.as_ref(), answer());
+        }
+    }
+}

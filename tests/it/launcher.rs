@@ -1,0 +1,106 @@
+//! How QEMU is launched: what it has, and what was taken from it, as /proc tells.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::harness::{Host, run};
+
+fn field(pid: i32, name: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+    line.unwrap().trim().to_owned()
+}
+
+fn descriptors(pid: i32) -> BTreeMap<i32, String> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    let target = |path: &Path| std::fs::read_link(path).unwrap().to_string_lossy().into_owned();
+    entries
+        .map(|entry| (entry.file_name().to_str().unwrap().parse().unwrap(), target(&entry.path())))
+        .collect()
+}
+
+#[test]
+fn qemu_has_what_it_needs_and_nothing_else() {
+    let host = Host::new();
+    host.maqet(["add", "web", "--accel", "tcg", "--memory", "64M"]).exits(0);
+    let mut start = host.command(Host::binary());
+    start.args(["start", "web"]).env("LC_ALL", "C").env("SECRET_TOKEN", "x").env("LD_PRELOAD", "");
+    run(&mut start).exits(0);
+    let (runner, qemu) = (host.runner_pid("web"), host.qemu_pid("web"));
+
+    assert_eq!(field(qemu, "PPid"), runner.to_string());
+    assert_eq!(field(qemu, "NoNewPrivs"), "1");
+    assert_eq!(field(qemu, "Seccomp"), "2", "filtered");
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{qemu}/{name}")).unwrap();
+    assert_eq!(read("oom_score_adj").trim(), "200");
+    let limits = read("limits");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().skip(4).take(2).eq(["0", "0"]), "{core}");
+    // pid, comm, state, ppid, pgrp, session.
+    let session = |pid: i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let after = stat.rsplit(") ").next().unwrap().to_owned();
+        after.split(' ').nth(3).unwrap().parse::<i32>().unwrap()
+    };
+    assert_eq!((session(runner), session(qemu)), (runner, qemu), "each has its own session");
+
+    let environ = read("environ");
+    let names: Vec<&str> =
+        environ.split_terminator('\0').map(|one| one.split('=').next().unwrap()).collect();
+    for name in &names {
+        let known =
+            ["PATH", "HOME", "LANG", "TZ", "TMPDIR"].contains(name) || name.starts_with("LC_");
+        assert!(known, "{names:?}");
+    }
+    assert!(names.contains(&"LC_ALL") && names.contains(&"PATH"));
+
+    let vm = host.vm_folder("web");
+    let open = descriptors(qemu);
+    assert!((0..=2).all(|fd| open[&fd].starts_with("pipe:")), "{open:?}");
+    let guard = vm.join("guard").to_string_lossy().into_owned();
+    assert_eq!(open.values().filter(|target| **target == guard).count(), 1, "{open:?}");
+    assert_eq!(open.values().filter(|target| target.starts_with("socket:")).count(), 2, "{open:?}");
+    for target in open.values() {
+        let known = ["pipe:", "socket:", "anon_inode:", "/dev/"]
+            .iter()
+            .any(|kind| target.starts_with(kind));
+        assert!(known || *target == guard, "{open:?}");
+    }
+}
+
+#[test]
+fn the_runner_has_no_database_open_and_bears_the_vms_name() {
+    let host = Host::new();
+    host.add_bare("web");
+    host.maqet(["start", "web"]).exits(0);
+    let runner = host.runner_pid("web");
+    assert_eq!(field(runner, "Name"), "maqet:web");
+    assert_eq!(field(runner, "Threads"), "1");
+    assert_eq!(field(runner, "Umask"), "0077");
+    let open = descriptors(runner);
+    assert!(!open.values().any(|target| target.contains("maqet.db")), "{open:?}");
+    assert_eq!((open[&0].as_str(), open[&1].as_str()), ("/dev/null", "/dev/null"));
+    assert!(open[&2].ends_with("runner.log"), "{open:?}");
+    let words = std::fs::read_to_string(format!("/proc/{runner}/cmdline")).unwrap();
+    assert!(words.starts_with("maqet\0__runner\0"), "{words:?}");
+}
+
+#[test]
+fn a_set_id_qemu_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Host::new();
+    let program = host.root().join("qemu");
+    std::fs::copy("/bin/true", &program).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    host.maqet(["add", "web", "--binary", program.to_str().unwrap()]).exits(0);
+    let ran = host.maqet(["start", "web"]).exits(6);
+    assert!(ran.stderr.contains("set-id"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_qemu_that_is_too_old_is_refused_by_its_version() {
+    let host = Host::new();
+    host.add_fake("web", &["old"]);
+    let ran = host.maqet(["start", "web"]).exits(1);
+    assert!(ran.stderr.contains("QEMU 6.2 is too old"), "{}", ran.stderr);
+}
