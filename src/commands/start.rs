@@ -116,8 +116,10 @@ impl Begun {
                         let state = if paused { State::Paused } else { State::Running };
                         return say(vm, state, true);
                     }
-                    Started::ByAnother => return say(vm, State::Running, false),
-                    Started::TryAgain => begin(context, vm, deadline)?.hand_over(context, vm)?,
+                    // What the other one has come to meanwhile decides what is left to be done.
+                    Started::ByAnother | Started::TryAgain => {
+                        begin(context, vm, deadline)?.hand_over(context, vm)?
+                    }
                 },
             };
             if Instant::now() >= deadline {

@@ -77,7 +77,10 @@ pub(crate) fn stop(folders: &Folders, stops: &[Stop], call: &StopCall) -> Vec<Re
             Reply::Silent(_) => None,
         });
     }
-    insist(folders, stops, call.manner == Manner::Force, &mut outcomes);
+    // A signal would end what --no-kill is to leave alone.
+    if call.manner != Manner::NoKill {
+        insist(folders, stops, call.manner == Manner::Force, &mut outcomes);
+    }
     stops.iter().zip(outcomes).map(|(stop, outcome)| conclude(folders, &stop.id, outcome)).collect()
 }
 
@@ -134,7 +137,7 @@ fn insist(
 fn conclude(folders: &Folders, id: &str, outcome: Option<Result<Stopped>>) -> Result<Stopped> {
     let by = match outcome {
         None => {
-            return Err(Error::timeout("its runner does not answer, and did not heed SIGTERM")
+            return Err(Error::timeout("its runner does not answer")
                 .hint("stop it with --force; its guest then ends as by a power cut"));
         }
         Some(Ok(Stopped::Already)) => None,

@@ -30,6 +30,9 @@ const READ_PER_TURN: usize = 64 << 10;
 pub(super) const REQUESTS_PER_TURN: usize = 8;
 /// Connections accepted in a turn of the loop.
 const ACCEPTS_PER_TURN: usize = 32;
+/// For how long nobody is accepted after the kernel refused to, as it does when descriptors run out:
+/// a listener that stays ready would else keep the loop busy.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Requests with an id that one client may have unanswered.
 const UNANSWERED: usize = 32;
 /// Bytes that may wait for one client that reads slowly, and for all of them.
@@ -66,12 +69,13 @@ pub(super) struct Sessions {
     key: Key,
     sessions: BTreeMap<u64, Session>,
     next: u64,
+    paused_until: Option<Instant>,
 }
 
 impl Sessions {
     /// Serves the VM `id` on `listener`, which does not block.
     pub(super) fn new(listener: UnixListener, id: String, key: Key) -> Sessions {
-        Sessions { listener, id, key, sessions: BTreeMap::new(), next: 1 }
+        Sessions { listener, id, key, sessions: BTreeMap::new(), next: 1, paused_until: None }
     }
 
     /// Serves on another socket, with another key, from here on. Clients that have authenticated
@@ -81,8 +85,9 @@ impl Sessions {
         self.key = key;
     }
 
-    pub(super) fn listener(&self) -> BorrowedFd<'_> {
-        self.listener.as_fd()
+    /// What to poll for new connections; `None` while none is accepted.
+    pub(super) fn listener(&self) -> Option<BorrowedFd<'_>> {
+        self.paused_until.is_none().then(|| self.listener.as_fd())
     }
 
     /// What to poll for, connection by connection. Who still owes us an answer's reading, or whose
@@ -99,9 +104,9 @@ impl Sessions {
         })
     }
 
-    /// When the next stranger's time runs out.
+    /// When the next stranger's time runs out, or connections are accepted again.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.sessions.values().filter_map(Session::until).min()
+        self.sessions.values().filter_map(Session::until).chain(self.paused_until).min()
     }
 
     /// Whether a request waits that no byte will announce.
@@ -122,6 +127,7 @@ impl Sessions {
                 Err(error) => {
                     if error.kind() != ErrorKind::WouldBlock {
                         log::warn!("cannot accept a connection: {error}");
+                        self.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
                     }
                     return;
                 }
@@ -166,8 +172,9 @@ impl Sessions {
         }
     }
 
-    /// Drops strangers whose time is over.
+    /// Drops strangers whose time is over, and ends a pause that is.
     pub(super) fn expire(&mut self, now: Instant) {
+        self.paused_until = self.paused_until.filter(|until| now < *until);
         self.sessions.retain(|_, session| session.until().is_none_or(|until| now < until));
     }
 

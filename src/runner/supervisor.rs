@@ -123,7 +123,7 @@ impl Supervisor<'_> {
             (Source::StopSignal, Some(self.signals.stop_source())),
             (Source::HangUp, Some(self.signals.hang_up_source())),
             (Source::Starter, self.starter.source()),
-            (Source::Listener, Some(self.sessions.listener())),
+            (Source::Listener, self.sessions.listener()),
             (Source::Exit, Some(qemu.pidfd.as_fd())),
         ];
         let mut sources: Vec<_> = reads

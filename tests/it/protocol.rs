@@ -257,3 +257,29 @@ fn an_impostor_on_the_socket_is_sent_nothing_and_told_as_such() {
     host.maqet(["status", "web"]).exits(6);
     assert_eq!(server.join().unwrap(), "", "not a byte was sent to it");
 }
+
+#[test]
+fn a_runner_out_of_descriptors_neither_spins_nor_loses_its_vm() {
+    let host = running();
+    let folder = folder(&host);
+    let pid = rustix::process::Pid::from_raw(host.runner_pid("web")).unwrap();
+    let few = rustix::process::Rlimit { current: Some(24), maximum: Some(24) };
+    rustix::process::prlimit(Some(pid), rustix::process::Resource::Nofile, few).unwrap();
+    let waiting: Vec<UnixStream> =
+        (0..40).map(|_| UnixStream::connect(folder.join("ipc.sock")).unwrap()).collect();
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let log = host.vm_folder("web").join("runner.log");
+    eventually(Duration::from_secs(5), "it has run out", || {
+        std::fs::read_to_string(&log).unwrap().contains("cannot accept").then_some(())
+    });
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(1));
+    let used = ticks() - before;
+    assert!(used <= 10, "{used} ticks of a hundredth of a second in one second");
+    drop(waiting);
+    host.maqet(["stop", "web", "--force"]).exits(0);
+}
