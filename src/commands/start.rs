@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::qemu::machine;
 use crate::wire::handoff::{Mission, Order};
 use crate::wire::message::{Call, Request};
+use crate::wire::runs::Run;
 use crate::wire::status::State;
 
 /// For one start, where --timeout says nothing: the runner gives QEMU 30 s, and a previous QEMU 10 s
@@ -216,16 +217,19 @@ fn remember(context: &Context<'_>, vm: &Vm) {
 
 fn store_findings(context: &Context<'_>, vm: &Vm) -> Result<()> {
     let run = life::last_run(&context.folders.vm(&vm.id));
+    // Most often there is nothing new, and then no database to be opened once more.
+    let known = vm.definition.as_deref().map(parse_stored).transpose()?.unwrap_or_default();
+    let is_news = |run: &Run| {
+        !run.created.is_empty() || run.machine.as_deref().is_some_and(|it| pins(it, &known))
+    };
+    let Some(run) = run.filter(is_news) else { return Ok(()) };
     let row = match context.store_to_read()? {
         Some(store) => store.by_id(&vm.id)?,
         None => None,
     };
-    let (Some(run), Some(row)) = (run, row) else { return Ok(()) };
+    let Some(row) = row else { return Ok(()) };
     let mut definition = parse_stored(&row.definition)?;
     let pin = run.machine.filter(|version| pins(version, &definition));
-    if pin.is_none() && run.created.is_empty() {
-        return Ok(());
-    }
     let mut store = context.store_to_write()?;
     for path in &run.created {
         store.add_file(&vm.id, path, "disk")?;
