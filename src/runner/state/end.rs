@@ -5,7 +5,7 @@ use crate::time::Timestamp;
 use crate::wire::runs::{End, EndedBy, Outcome};
 
 impl Machine {
-    /// How the run ended; of use once the phase is [`Phase::Ended`].
+    /// How the run ended; of use once the phase is `Phase::Ended`.
     pub(in crate::runner) fn end(&self, at: Timestamp) -> End {
         let exit = self.exit.unwrap_or(Exit { code: None, signal: None });
         let outcome = self.outcome();
