@@ -58,8 +58,22 @@ fn imports(path: &Path, code: &str) -> BTreeSet<String> {
     let name = |text: &str| -> String {
         text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
     };
-    let of_crate = code.match_indices("crate::").map(|(at, found)| name(&code[at + found.len()..]));
-    let mut named: BTreeSet<String> = of_crate.collect();
+    let mut named = BTreeSet::new();
+    for (at, found) in code.match_indices("crate::") {
+        let rest = &code[at + found.len()..];
+        // A group would hide rooms from this look, and so would the whole crate.
+        assert!(!rest.starts_with(['{', '*']), "{}: one `use` for each room", path.display());
+        named.insert(name(rest));
+    }
+    // As many times `super` as the file lies deep is the crate by another name; a `mod tests` at its
+    // foot lies one deeper.
+    let steps = path.strip_prefix(root().join("src")).unwrap().components().count();
+    let depth = steps - usize::from(path.ends_with("mod.rs"));
+    let leaves = |line: &str| {
+        line.contains(&"super::".repeat(depth + 1))
+            || line.starts_with(&format!("use {}", "super::".repeat(depth)))
+    };
+    assert!(!code.lines().any(leaves), "{} leaves its room by `super`", path.display());
     if room(path) == "main" {
         let rooms = LEVELS.concat();
         named.extend(
@@ -70,7 +84,6 @@ fn imports(path: &Path, code: &str) -> BTreeSet<String> {
         );
     }
     named.remove("testing");
-    named.remove("");
     named
 }
 
