@@ -5,16 +5,19 @@
 //! an empty folder.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::context::{Context, Vm, parse_stored};
+use serde_json::{Map, Value};
+
+use super::context::{Context, Vm};
 use super::power::stop_all;
 use crate::cli::table::Flag;
 use crate::control::life;
 use crate::definition::types::Definition;
 use crate::definition::units;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quote};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder, rotated};
 use crate::store::Store;
@@ -172,14 +175,19 @@ impl Disks {
 
     /// Deletes what maqet made, but for what another VM uses or stands on.
     fn delete(&self, context: &Context<'_>, vm: &Vm, store: &Store) -> Result<()> {
-        let others: Vec<(String, BTreeSet<PathBuf>)> = store
-            .all()?
-            .into_iter()
-            .filter(|row| row.id != vm.id)
-            .map(|row| (row.name, used(&context.folders.vm(&row.id), &row.definition)))
-            .collect();
+        let mut others = Vec::new();
+        for row in store.all()?.into_iter().filter(|row| row.id != vm.id) {
+            let folder = context.folders.vm(&row.id);
+            let used = context.effective(&row.definition).and_then(|map| used(&folder, &map));
+            let used = used.map_err(|error| {
+                let name = quote(&row.name);
+                Error::conflict(format!("what {name} uses cannot be known: {}", error.message))
+                    .hint("without --delete-storage the images are kept")
+            })?;
+            others.push((row.name, used));
+        }
         for path in &self.made {
-            if let Some((name, _)) = others.iter().find(|(_, used)| used.contains(path)) {
+            if let Some((name, _)) = others.iter().find(|(_, used)| is_among(path, used)) {
                 context.note(&format!("{}: kept {}: {name} uses it", vm.name, path.display()));
                 continue;
             }
@@ -197,17 +205,22 @@ impl Disks {
     }
 }
 
-/// The images that a stored definition names.
-fn used(folder: &VmFolder, stored: &str) -> BTreeSet<PathBuf> {
-    let definition = parse_stored(stored).and_then(|map| Definition::read(&map));
-    let storage = definition.map(|definition| definition.storage).unwrap_or_default();
-    storage
-        .into_iter()
-        .flat_map(|disk| {
-            let image = disk.path(folder.path());
-            std::iter::once(image).chain(disk.backing.map(|backing| backing.file))
-        })
-        .collect()
+/// The images that a definition names.
+fn used(folder: &VmFolder, definition: &Map<String, Value>) -> Result<Vec<PathBuf>> {
+    let disks = Definition::read(definition)?.storage.into_iter();
+    let images = disks.flat_map(|disk| {
+        let image = disk.path(folder.path());
+        std::iter::once(image).chain(disk.backing.map(|backing| backing.file))
+    });
+    Ok(images.collect())
+}
+
+/// Whether one of these paths leads to the file, by whatever links and whatever name.
+fn is_among(file: &Path, paths: &[PathBuf]) -> bool {
+    let identity =
+        |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let sought = identity(file);
+    paths.iter().any(|path| path == file || (sought.is_some() && identity(path) == sought))
 }
 
 fn say_kept(context: &Context<'_>, vm: &Vm, path: &Path) {

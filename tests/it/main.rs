@@ -16,6 +16,7 @@ mod launcher;
 mod life;
 mod misbehaving;
 mod protocol;
+mod removal;
 mod speed;
 mod store;
 mod surroundings;

@@ -1,0 +1,70 @@
+//! What `rm` leaves and what it deletes: an image that another VM needs is never among that.
+
+use crate::harness::Host;
+
+/// Two VMs: `web`, for which maqet made an image, and `db`, which names the same image by `path`
+/// from the host's root, `ID` in it being the id of `web`.
+fn sharing(path: &str) -> Host {
+    let host = Host::new();
+    let add = ["add", "web", "--accel", "tcg", "--machine", "q35", "--memory", "64M"];
+    host.maqet(add.into_iter().chain(["--disk", "8M"])).exits(0);
+    host.maqet(["start", "web"]).exits(0);
+    host.maqet(["stop", "web", "--force"]).exits(0);
+    std::os::unix::fs::symlink(host.data(), host.root().join("link")).unwrap();
+    let folder = host.vm_folder("web");
+    std::fs::hard_link(folder.join("disks/disk0.qcow2"), host.root().join("hard.qcow2")).unwrap();
+    let id = folder.file_name().unwrap().to_str().unwrap();
+    let path = host.root().join(path.replace("ID", id));
+    host.maqet(["add", "db", "--accel", "tcg", "--disk", path.to_str().unwrap()]).exits(0);
+    host
+}
+
+#[test]
+fn an_image_that_another_vm_knows_by_another_path_is_kept() {
+    for path in
+        ["link/vms/ID/disks/disk0.qcow2", "hard.qcow2", "data/vms/ID/../ID/disks/disk0.qcow2"]
+    {
+        let host = sharing(path);
+        let image = host.vm_folder("web").join("disks/disk0.qcow2");
+        let ran = host.maqet(["rm", "web", "--delete-storage", "-y"]).exits(0);
+        assert!(image.exists(), "{path}: the image is gone");
+        assert!(ran.stderr.contains("db uses it"), "{path}: {}", ran.stderr);
+        host.maqet(["start", "db"]).exits(0);
+    }
+}
+
+#[test]
+fn nothing_is_deleted_while_it_is_unknown_what_another_vm_uses() {
+    let host = sharing("hard.qcow2");
+    let image = host.vm_folder("web").join("disks/disk0.qcow2");
+    let script = "import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute(\"UPDATE vm SET definition = '{\\\"of\\\": \\\"tomorrow\\\"}' WHERE name = 'db'\")
+db.commit()";
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", script]).arg(host.data().join("maqet.db"));
+    assert!(python.status().unwrap().success());
+    let ran = host.maqet(["rm", "web", "--delete-storage", "-y"]).exits(7);
+    assert!(ran.stderr.contains("\"db\"") && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    assert!(image.exists() && host.state("web") == "stopped");
+    // What cannot be read can be removed, and then nothing stands in the way.
+    host.maqet(["rm", "db"]).exits(0);
+    host.maqet(["rm", "web", "--delete-storage", "-y"]).exits(0);
+    assert!(!image.exists());
+}
+
+#[test]
+fn each_image_that_is_kept_is_named_with_its_size() {
+    let host = Host::new();
+    let image = host.root().join("mine.raw");
+    std::fs::write(&image, vec![0; 3 << 20]).unwrap();
+    let add = ["add", "web", "--accel", "tcg", "--disk", image.to_str().unwrap()];
+    host.maqet(add).exits(0);
+    let ran = host.maqet(["rm", "web"]).exits(0);
+    assert_eq!(ran.stderr, format!("maqet: web: kept {} (3 MiB)\n", image.display()));
+    assert!(image.exists() && ran.stdout.is_empty());
+    host.maqet(["add", "web", "--accel", "tcg", "--disk", image.to_str().unwrap()]).exits(0);
+    let ran = host.maqet(["rm", "web", "--delete-storage", "-y", "--json"]).exits(0);
+    assert_eq!(ran.json(), serde_json::json!({"name": "web", "state": "stopped", "changed": true}));
+    assert!(image.exists(), "an image that maqet has not made");
+}
