@@ -8,6 +8,7 @@
 mod guest;
 mod harness;
 
+mod answers;
 mod commands;
 mod crash;
 mod failures;

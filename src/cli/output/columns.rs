@@ -10,7 +10,7 @@ use crate::error::{Error, Result, quote};
 const NOTHING: &str = "-";
 
 /// Refuses columns that no result of a command can have. `fields` are the paths that it has;
-/// `labels.*` admits any path below `labels`.
+/// `labels.*` admits any path below `labels`, `*` any path at all.
 ///
 /// # Errors
 /// `Kind::Usage`, naming the known ones.
@@ -18,7 +18,7 @@ pub(super) fn check<'a>(mut columns: impl Iterator<Item = &'a str>, fields: &[&s
     let known = |column: &str| {
         fields.iter().any(|field| match field.strip_suffix(".*") {
             Some(above) => below(column, above) || column == above,
-            None => column == *field || below(field, column),
+            None => *field == "*" || column == *field || below(field, column),
         })
     };
     let Some(unknown) = columns.find(|column| !known(column)) else { return Ok(()) };
@@ -102,6 +102,7 @@ mod tests {
         for known in ["name", "last_exit", "last_exit.signal", "labels", "labels.a.b"] {
             assert!(check([known].into_iter(), &fields).is_ok(), "{known}");
         }
+        assert!(check(["running", "0.device"].into_iter(), &["*"]).is_ok(), "any path at all");
         for (unknown, hint) in [
             (
                 "stat",
