@@ -15,7 +15,7 @@ use super::context::{Context, Vm};
 use super::power::stop_all;
 use crate::cli::table::Flag;
 use crate::control::life;
-use crate::definition::types::Definition;
+use crate::definition::types::{Definition, Disk};
 use crate::definition::units;
 use crate::error::{Error, Kind, Result, quote};
 use crate::lock::{self, Attempt, Guard};
@@ -155,17 +155,22 @@ impl Disks {
             .into_iter()
             .map(|file| file.path.into())
             .collect();
-        // A start that was cut short may not have stored what it made; and what lies in the VM's own
-        // folder nobody else has made.
         let runs = life::all_runs(folder);
         made.extend(runs.into_iter().flat_map(|run| run.created).map(PathBuf::from));
-        if let Ok(entries) = std::fs::read_dir(folder.disks()) {
-            made.extend(entries.flatten().map(|entry| entry.path()));
+        let disks = definition.map(|definition| definition.storage.as_slice()).unwrap_or_default();
+        let named = |disk: &Disk| disk.path(folder.path());
+        // A start that was cut short has noted nothing yet: what bears the name that it would have
+        // given, in the VM's own folder, is ours. Anything else there somebody has put there.
+        let makes: BTreeSet<PathBuf> =
+            disks.iter().filter(|disk| disk.size.is_some()).map(named).collect();
+        let mut given: BTreeSet<PathBuf> = disks.iter().map(named).collect();
+        for entry in std::fs::read_dir(folder.disks()).into_iter().flatten().flatten() {
+            let unfinished = entry.file_name().to_string_lossy().starts_with(".maqet-");
+            let ours = unfinished || makes.contains(&entry.path());
+            if ours { &mut made } else { &mut given }.insert(entry.path());
         }
         made.retain(|path| path.exists());
-        let disks = definition.map(|definition| definition.storage.as_slice()).unwrap_or_default();
-        let given = disks.iter().map(|disk| disk.path(folder.path()));
-        let given = given.filter(|path| path.exists() && !made.contains(path)).collect();
+        given.retain(|path| path.exists() && !made.contains(path));
         Ok(Disks { made, given })
     }
 

@@ -68,3 +68,19 @@ fn each_image_that_is_kept_is_named_with_its_size() {
     assert_eq!(ran.json(), serde_json::json!({"name": "web", "state": "stopped", "changed": true}));
     assert!(image.exists(), "an image that maqet has not made");
 }
+
+#[test]
+fn a_file_that_somebody_put_beside_the_images_is_kept_and_what_a_failed_start_made_is_not() {
+    let host = Host::new();
+    let add = ["add", "web", "--accel", "tcg", "--memory", "64M", "--disk", "8M", "--arg"];
+    host.maqet(add.into_iter().chain(["-nonsense"])).exits(0);
+    host.maqet(["start", "web"]).exits(1);
+    let disks = host.vm_folder("web").join("disks");
+    assert!(disks.join("disk0.qcow2").exists(), "made before QEMU refused to start");
+    let mine = disks.join("mine.raw");
+    std::fs::write(&mine, "precious").unwrap();
+    let ran = host.maqet(["rm", "web", "--delete-storage", "-y"]).exits(0);
+    assert!(ran.stderr.contains("mine.raw") && !ran.stderr.contains("disk0"), "{}", ran.stderr);
+    let left = std::fs::read_dir(&disks).unwrap().flatten().map(|entry| entry.path());
+    assert_eq!(left.collect::<Vec<_>>(), [mine]);
+}
