@@ -59,15 +59,17 @@ impl Key {
     /// [`Kind::Failed`]: crate::error::Kind::Failed
     pub(crate) fn read(path: &Path) -> Result<Key> {
         let cannot = |error| Error::io(format_args!("read {}", path.display()), &error);
+        let refuse = |why: &str| {
+            Error::permission(format!("refusing to use the secret {}: {why}", path.display()))
+        };
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(sys::NO_FOLLOW | sys::NON_BLOCKING)
             .open(path)
-            .map_err(cannot)?;
+            .map_err(|error| {
+                if path.is_symlink() { refuse("it is a symbolic link") } else { cannot(error) }
+            })?;
         let found = file.metadata().map_err(cannot)?;
-        let refuse = |why: &str| {
-            Error::permission(format!("refusing to use the secret {}: {why}", path.display()))
-        };
         if !found.is_file() {
             return Err(refuse("it is not a regular file"));
         }
@@ -122,7 +124,7 @@ mod tests {
         }
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&good, &link).unwrap();
-        assert!(Key::read(&link).is_err());
+        assert_eq!(Key::read(&link).unwrap_err().kind, Kind::Permission);
     }
 
     #[test]
