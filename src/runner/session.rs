@@ -111,7 +111,7 @@ impl Sessions {
 
     /// Whether a request waits that no byte will announce.
     pub(super) fn has_work(&self) -> bool {
-        self.sessions.values().any(|session| session.may_take() && session.lines.has_line())
+        self.sessions.values().any(Session::has_request)
     }
 
     pub(super) fn numbers(&self) -> Vec<u64> {
@@ -181,8 +181,10 @@ impl Sessions {
     /// Reads and writes what one connection is ready for.
     pub(super) fn turn(&mut self, number: u64) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
-        // Asked for nothing and yet ready: it has hung up.
-        let hung_up = !session.wants_read() && session.unsent.is_empty();
+        // Asked for nothing and yet ready: it has hung up. One whose requests wait asks for nothing
+        // either, and may have been ready for an answer that was sent since.
+        let waits_for_us = session.wants_read() || session.has_request();
+        let hung_up = !waits_for_us && session.unsent.is_empty();
         let failed = !session.flush() || (session.wants_read() && !session.read());
         if hung_up || failed || session.is_done() {
             self.sessions.remove(&number);

@@ -165,6 +165,23 @@ fn the_sixty_fifth_client_is_told_that_there_is_no_room() {
 }
 
 #[test]
+fn what_a_client_has_said_is_taken_before_more_is_read() {
+    let mut server = Server::new();
+    let mut client = server.client();
+    client.say(&[PING; 20].join("\n"));
+    let number = server.sessions.numbers()[0];
+    server.sessions.turn(number);
+    for taken in 0..20 {
+        let (_, _, interest) = server.sessions.sources().next().unwrap();
+        assert_eq!((server.sessions.has_work(), interest), (true, Interest::Nothing), "{taken}");
+        server.sessions.next_request(number).unwrap().unwrap();
+        server.sessions.answer(number, None, pong());
+    }
+    let (_, _, interest) = server.sessions.sources().next().unwrap();
+    assert_eq!((server.sessions.has_work(), interest), (false, Interest::Read));
+}
+
+#[test]
 fn answers_without_ids_keep_their_order_and_those_with_ids_need_not() {
     let mut server = Server::new();
     let mut client = server.client();
