@@ -172,10 +172,16 @@ impl Sessions {
         }
     }
 
-    /// Drops strangers whose time is over, and ends a pause that is.
+    /// Refuses strangers whose time is over, and ends a pause that is.
     pub(super) fn expire(&mut self, now: Instant) {
         self.paused_until = self.paused_until.filter(|until| now < *until);
-        self.sessions.retain(|_, session| session.until().is_none_or(|until| now < until));
+        self.sessions.retain(|_, session| {
+            let late = session.until().is_some_and(|until| until <= now);
+            if late && !session.closing {
+                session.say_last(auth::REFUSAL.into());
+            }
+            !late
+        });
     }
 
     /// Reads and writes what one connection is ready for.
@@ -290,8 +296,15 @@ impl Session {
         !self.busy && !self.closing && self.unanswered < UNANSWERED && self.has_room()
     }
 
+    /// A request waits that may be taken.
+    fn has_request(&self) -> bool {
+        self.may_take() && self.lines.has_line()
+    }
+
+    /// What has been said is taken before more is read: else a client that asks faster than its
+    /// share of each turn would fill our memory.
     fn wants_read(&self) -> bool {
-        self.may_take() && !self.read_closed
+        self.may_take() && !self.read_closed && !self.lines.has_line()
     }
 
     /// A client that does not read its answers is given no more.
@@ -337,23 +350,20 @@ impl Session {
     }
 
     fn authenticate(&mut self, accepted: Option<Accepted>, clients: usize) {
-        match accepted {
-            None => self.say_last(auth::REFUSAL.into()),
-            Some(_) if clients >= CLIENTS => {
-                let error = Error::conflict("the runner has no room for another client");
-                let line = message::failure(None, &error.hint("try again when others have left"));
-                self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
-            }
-            Some(accepted) => {
-                self.standing = Standing::Client;
-                self.lines.set_limit(REQUEST_LIMIT);
-                if let Accepted::Version2 { proof_line } = accepted {
-                    self.unsent.extend(proof_line.as_bytes());
-                    self.unsent.push(b'\n');
-                }
-                self.flush();
-            }
+        let Some(accepted) = accepted else { return self.say_last(auth::REFUSAL.into()) };
+        // Proof comes before anything that it is to believe.
+        if let Accepted::Version2 { proof_line } = accepted {
+            self.unsent.extend(proof_line.as_bytes());
+            self.unsent.push(b'\n');
         }
+        if clients >= CLIENTS {
+            let error = Error::conflict("the runner has no room for another client");
+            let line = message::failure(None, &error.hint("try again when others have left"));
+            return self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
+        }
+        self.standing = Standing::Client;
+        self.lines.set_limit(REQUEST_LIMIT);
+        self.flush();
     }
 
     fn refuse_line(&mut self) {

@@ -142,13 +142,15 @@ fn the_seventeenth_stranger_takes_the_place_of_the_oldest() {
 #[test]
 fn a_stranger_has_ten_seconds_in_all() {
     let mut server = Server::new();
-    let _client = server.connect();
+    let mut client = server.connect();
+    client.line();
     let deadline = server.sessions.deadline().unwrap();
     assert!(deadline <= Instant::now() + AUTHENTICATION_LIMIT);
     server.sessions.expire(deadline - Duration::from_millis(1));
     assert_eq!(server.sessions.numbers().len(), 1);
     server.sessions.expire(deadline);
     assert!(server.sessions.numbers().is_empty());
+    assert_eq!((client.line().as_str(), client.line().as_str()), (auth::REFUSAL, ""));
 }
 
 #[test]
@@ -157,9 +159,10 @@ fn the_sixty_fifth_client_is_told_that_there_is_no_room() {
     let clients: Vec<Client> = (0..CLIENTS).map(|_| server.client()).collect();
     let mut late = server.connect();
     let challenge = late.line();
-    let (_, line) = Answer::to_challenge(&server.key, ID, challenge.as_bytes()).unwrap();
+    let (answer, line) = Answer::to_challenge(&server.key, ID, challenge.as_bytes()).unwrap();
     late.say(&line);
     server.turn();
+    answer.verify(&server.key, late.line().as_bytes()).unwrap();
     assert!(late.line().contains("no room"));
     drop(clients);
 }
