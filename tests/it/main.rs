@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected fails")]
 
+mod client;
 mod guest;
 mod harness;
 
@@ -15,9 +16,11 @@ mod failures;
 mod hygiene;
 mod launcher;
 mod life;
+mod limits;
 mod misbehaving;
 mod protocol;
 mod removal;
+mod servers;
 mod speed;
 mod store;
 mod surroundings;

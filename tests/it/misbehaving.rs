@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::client::resident;
 use crate::crash::assert_nothing_left;
 use crate::harness::{Host, eventually};
 
@@ -10,14 +11,6 @@ fn with_fake(modes: &[&str]) -> Host {
     let host = Host::new();
     host.add_fake("web", modes);
     host
-}
-
-/// What the runner holds in memory, in KiB.
-fn resident(host: &Host) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", host.runner_pid("web"))).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -122,7 +115,8 @@ fn a_storm_of_events_does_not_keep_the_runner_from_its_clients() {
         let ran = host.maqet(["status", "web"]).exits(0);
         assert!(ran.took < Duration::from_secs(1), "{:?}", ran.took);
     }
-    assert!(resident(&host) < 32 << 10, "{} KiB", resident(&host));
+    let resident = resident(host.runner_pid("web"));
+    assert!(resident < 32 << 10, "{resident} KiB");
     host.maqet(["stop", "web", "--force"]).exits(0);
     assert_nothing_left(&host);
 }
@@ -143,7 +137,8 @@ fn a_flood_on_standard_error_is_kept_in_the_log_and_nowhere_else() {
     eventually(Duration::from_secs(20), "the flood has come through", || {
         (std::fs::metadata(&log).is_ok_and(|found| found.len() > 1 << 20)).then_some(())
     });
-    assert!(resident(&host) < 32 << 10, "{} KiB", resident(&host));
+    let resident = resident(host.runner_pid("web"));
+    assert!(resident < 32 << 10, "{resident} KiB");
     host.maqet(["stop", "web", "--force"]).exits(0);
     let last = host.maqet(["why", "web", "--json"]).json();
     assert!(last["stderr"].as_str().unwrap().lines().count() <= 16);

@@ -1,84 +1,25 @@
 //! Clients that are not ours, over the socket of a real runner: both versions of the handshake, the
 //! script of the manual, impostors, floods, and clients that stall.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hmac::{Hmac, KeyInit, Mac};
 use rustix::process::Signal;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::client::{Client, REFUSAL, folder, mac, resident};
 use crate::harness::{Host, eventually, run, send};
-
-const REFUSAL: &str = r#"{"status":"error","error":"Authentication failed"}"#;
 
 fn running() -> Host {
     let host = Host::new();
     host.add_bare("web");
     host.maqet(["start", "web"]).exits(0);
     host
-}
-
-/// The runtime folder of the VM, by its link.
-fn folder(host: &Host) -> PathBuf {
-    let links = std::fs::read_dir(host.data().join("live")).unwrap();
-    std::fs::read_link(links.flatten().next().unwrap().path()).unwrap()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn mac(key: &[u8], parts: &[&[u8]]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
-    parts.iter().for_each(|part| mac.update(part));
-    hex(&mac.finalize().into_bytes())
-}
-
-/// A client as maqet-protocol(7) has it, written from that page.
-struct Client {
-    reader: BufReader<UnixStream>,
-}
-
-impl Client {
-    fn connect(folder: &Path) -> Client {
-        let stream = UnixStream::connect(folder.join("ipc.sock")).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Client { reader: BufReader::new(stream) }
-    }
-
-    fn say(&mut self, line: &str) {
-        self.reader.get_mut().write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-
-    /// The next line; empty at the end.
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        match self.reader.read_line(&mut line) {
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            other => drop(other.unwrap()),
-        }
-        line.trim_end().to_owned()
-    }
-
-    fn ask(&mut self, request: &str) -> Value {
-        self.say(request);
-        serde_json::from_str(&self.hear()).unwrap()
-    }
-
-    fn version_1(folder: &Path) -> Client {
-        let mut client = Client::connect(folder);
-        let challenge: Value = serde_json::from_str(&client.hear()).unwrap();
-        let key = std::fs::read(folder.join("secret")).unwrap();
-        let value = challenge["value"].as_str().unwrap();
-        client.say(&format!(r#"{{"auth":"{}"}}"#, mac(&key, &[value.as_bytes()])));
-        client
-    }
 }
 
 #[test]
@@ -176,10 +117,7 @@ fn strangers_floods_and_those_who_never_read_delay_nobody() {
     }
     println!("the slowest of 50 pings took {slowest:?}");
     assert!(slowest < Duration::from_millis(500), "{slowest:?}");
-    let pid = host.runner_pid("web");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let resident: u64 = resident.split_whitespace().next().unwrap().parse().unwrap();
+    let resident = resident(host.runner_pid("web"));
     assert!(resident < 32 << 10, "{resident} KiB");
     drop(strangers);
 }
