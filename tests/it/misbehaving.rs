@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::client::resident;
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, eventually};
+use crate::harness::{Host, eventually, send};
 
 fn with_fake(modes: &[&str]) -> Host {
     let host = Host::new();
@@ -75,6 +77,8 @@ fn the_escalation_goes_as_far_as_it_must_and_says_how_far() {
         let limits = Duration::from_secs(least)..Duration::from_secs(most);
         assert!(limits.contains(&ran.took), "{modes:?}: {:?}", ran.took);
         assert!(!ran.stderr.is_empty(), "{modes:?}: a hard end is told");
+        let why = host.maqet(["why", "web", "--json"]).exits(0).json();
+        assert!(why.to_string().contains(&format!("\"by\":\"{by}\"")), "{modes:?}: {why}");
         assert_nothing_left(&host);
     }
 }
@@ -164,4 +168,20 @@ fn an_end_of_its_own_is_told_by_its_code_or_its_signal() {
         assert_eq!((end["exit_code"].as_i64(), end["signal"].as_i64()), (code, signal), "{mode}");
         assert_nothing_left(&host);
     }
+}
+
+#[test]
+fn a_qemu_that_stands_still_costs_a_question_its_time_and_no_more() {
+    let host = with_fake(&[]);
+    host.maqet(["start", "web"]).exits(0);
+    let qemu = host.qemu_pid("web");
+    send(qemu, Signal::STOP);
+    let ran = host.maqet(["qmp", "web", "query-status", "--timeout", "300ms"]).exits(5);
+    assert!(ran.took < Duration::from_secs(2), "{:?}", ran.took);
+    // The runner itself answers, and knows no better than that its guest runs.
+    host.maqet(["status", "web"]).exits(0);
+    send(qemu, Signal::CONT);
+    host.maqet(["qmp", "web", "query-status"]).exits(0);
+    host.maqet(["stop", "web"]).exits(0);
+    assert_nothing_left(&host);
 }
