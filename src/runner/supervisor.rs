@@ -92,12 +92,17 @@ impl Supervisor<'_> {
     /// Only where the kernel refuses to `poll`; QEMU then ends with the runner.
     pub(super) fn run(mut self) -> std::io::Result<Ended> {
         self.home.write_status(&self.status());
-        while self.machine.phase() != Phase::Ended {
+        loop {
             let busy = self.sessions.has_work();
             let deadline = if busy { Some(Instant::now()) } else { self.deadline() };
             let ready = turn::wait(&self.sources(), deadline)?;
             for source in ready {
                 self.take(source);
+            }
+            // After the end nothing is answered any more: what is true then stands in the runs, once
+            // it has been written there, and who asks again reads it there.
+            if self.machine.phase() == Phase::Ended {
+                break;
             }
             self.take_requests();
             let now = Instant::now();
