@@ -126,6 +126,16 @@ impl Folders {
         std::fs::read_link(self.live_link(id)).ok().filter(|to| to.is_absolute()).map(RuntimeFolder)
     }
 
+    /// Removes what a runner that is gone left of its runtime: first the link, by which others would
+    /// take it for alive. Only a holder of the VM's lock calls this.
+    pub(crate) fn clear_live(&self, id: &str) {
+        let left = self.live_runtime(id);
+        let _ = std::fs::remove_file(self.live_link(id));
+        if let Some(runtime) = left {
+            runtime.remove();
+        }
+    }
+
     pub(crate) fn vm(&self, id: &str) -> VmFolder {
         VmFolder(self.data.join("vms").join(id))
     }

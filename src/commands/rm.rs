@@ -101,6 +101,11 @@ fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
         // An rm that was cut short, or a folder that somebody removed.
         Attempt::Gone => None,
     };
+    if lock.is_some() {
+        // Before any wait: who finds the lock held and the link there takes us for a runner that
+        // lost its socket, and sends us a SIGHUP.
+        context.folders.clear_live(&vm.id);
+    }
     let _guard = match &lock {
         Some(_) => Some(Guard::take(&folder.guard(), Instant::now() + GUARD_LIMIT)?),
         None => None,
@@ -113,10 +118,6 @@ fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
         for path in disks.all() {
             say_kept(context, vm, path);
         }
-    }
-    if let Some(runtime) = context.folders.live_runtime(&vm.id) {
-        runtime.remove();
-        let _ = std::fs::remove_file(context.folders.live_link(&vm.id));
     }
     for file in Log::ALL.map(|log| folder.log(log)) {
         let _ = std::fs::remove_file(rotated(&file));

@@ -163,7 +163,9 @@ fn conclude(folders: &Folders, id: &str, outcome: Option<Result<Stopped>>) -> Re
 /// put in order it takes no lock.
 fn tidy(folders: &Folders, id: &str, by: Option<EndedBy>) -> Result<()> {
     let folder = folders.vm(id);
-    let Some(runtime) = folders.live_runtime(id) else { return Ok(()) };
+    if folders.live_runtime(id).is_none() {
+        return Ok(());
+    }
     let Attempt::Taken(_lock) = lock::take(&folder.lock())? else { return Ok(()) };
     let _guard = Guard::take(&folder.guard(), Instant::now())?;
     let unfinished = super::life::last_run(&folder).filter(|run| run.end.is_none());
@@ -186,8 +188,7 @@ fn tidy(folders: &Folders, id: &str, by: Option<EndedBy>) -> Result<()> {
         };
         append(&folder.runs(), &line.to_text());
     }
-    runtime.remove();
-    let _ = std::fs::remove_file(folders.live_link(id));
+    folders.clear_live(id);
     Ok(())
 }
 

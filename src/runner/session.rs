@@ -114,6 +114,11 @@ impl Sessions {
         self.sessions.values().any(Session::has_request)
     }
 
+    /// Whether this client is still there.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.sessions.contains_key(&number)
+    }
+
     pub(super) fn numbers(&self) -> Vec<u64> {
         self.sessions.keys().copied().collect()
     }

@@ -47,7 +47,7 @@ impl Supervisor<'_> {
         let answer = match call {
             Call::Ping if self.machine.came_up() => Ok("pong".into()),
             Call::Ping => {
-                self.waiting.push(Waiting { session, request, until: Until::Up });
+                self.wait_for(Until::Up, session, request);
                 return;
             }
             Call::Status => Ok(json!(self.status())),
@@ -69,8 +69,7 @@ impl Supervisor<'_> {
             Call::Stop(StopCall { manner, guest_time, at_once }) => {
                 let asked_by = self.sessions.describe(session);
                 if !at_once {
-                    let request = request.clone();
-                    self.waiting.push(Waiting { session, request, until: Until::Ended });
+                    self.wait_for(Until::Ended, session, request.clone());
                 }
                 self.tell(Input::Stop(StopRequest { manner, guest_time, asked_by }));
                 if !at_once {
@@ -80,6 +79,14 @@ impl Supervisor<'_> {
             }
         };
         self.sessions.answer(session, request.as_ref(), answer);
+    }
+
+    /// Answers later. Those who have left in the meantime are forgotten here: else a stop without an
+    /// end would gather them.
+    fn wait_for(&mut self, until: Until, session: u64, request: Option<Value>) {
+        let sessions = &self.sessions;
+        self.waiting.retain(|one| sessions.has(one.session));
+        self.waiting.push(Waiting { session, request, until });
     }
 
     pub(super) fn answer_waiting(
