@@ -39,7 +39,12 @@ pub(super) fn qmp(context: &Context<'_>) -> Result<u8> {
     }
     let result = &answer["return"];
     if output.wants_objects() {
-        output.object(result)?;
+        match result {
+            Value::Array(items) if !output.is_json() => {
+                items.iter().try_for_each(|item| output.object(item))?;
+            }
+            _ => output.object(result)?,
+        }
     } else {
         let text = serde_json::to_string_pretty(result)
             .map_err(|error| Error::failed(format!("cannot write the answer: {error}")))?;

@@ -80,6 +80,18 @@ fn every_command_names_a_state_and_repeating_it_changes_nothing() {
 }
 
 #[test]
+fn a_list_that_qemu_answers_gives_one_line_of_columns_for_each_item() {
+    let host = three();
+    let ask = |form: &[&str]| {
+        host.maqet([&["qmp", "web", "query-chardev"], form].concat()).exits(0).stdout
+    };
+    let labels = ask(&["-o", "label"]);
+    let one_a_line = |label: &str| labels.lines().any(|line| line == label);
+    assert!(one_a_line("qmp") && one_a_line("console"), "{labels}");
+    assert!(ask(&["--json"]).starts_with("[{"), "in JSON the list as it is");
+}
+
+#[test]
 fn exit_codes_are_as_the_manual_says() {
     let host = three();
     for (words, code) in [

@@ -34,7 +34,7 @@ pub(crate) struct Shape {
     pub(crate) list: bool,
     /// The table for eyes, the most important column first: it always stays.
     pub(crate) columns: &'static [Column],
-    /// Every path that `-o` may name; `labels.*` is any path below `labels`.
+    /// Every path that `-o` may name; `labels.*` is any path below `labels`, `*` any at all.
     pub(crate) fields: &'static [&'static str],
 }
 
