@@ -59,10 +59,11 @@ The numbers are the same for every command.
   1    failed: QEMU refused to start, among others
   2    the command line or a definition is wrong
   3    the VM is not running
-  4    no such VM, snapshot, disk or device
+  4    no such VM
   5    time ran out, or the VM's runner does not answer
   6    permission, or authentication
-  7    conflict: exists already, running where it must be stopped, busy
+  7    conflict: exists already, running where it must be stopped, locked,
+       busy, protected
   130  interrupted by SIGINT
   143  ended by SIGTERM
 

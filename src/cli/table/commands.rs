@@ -62,7 +62,8 @@ without --start, and no disk is made before the first start. Prints the VM's id.
         summary: "print definitions",
         about: "\
 Prints the stored definition of each VM as JSON, in the form in which -f reads
-it: what was given, with paths made absolute, without defaults.",
+it: what was given, with paths made absolute and without defaults, and the
+machine type that the first start pinned.",
         operands: &[VMS],
         definition: false,
         flags: &[ALL],
