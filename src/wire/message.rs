@@ -13,7 +13,7 @@ pub(crate) const REQUEST_LIMIT: usize = 1 << 20;
 /// The longest reply line, in bytes.
 pub(crate) const REPLY_LIMIT: usize = 8 << 20;
 /// The longest `id`, in bytes of JSON.
-const ID_LIMIT: usize = 64;
+pub(crate) const ID_LIMIT: usize = 64;
 /// The longest guest's time that a client may ask for: a year.
 const LONGEST_GUEST_TIME: f64 = 366.0 * 86_400.0;
 
@@ -85,7 +85,7 @@ impl Request {
         })?;
         let id = match raw.id {
             Some(id) if !is_plain_id(&id) => {
-                let error = Error::usage("the id of a request is a short string or a number");
+                let error = Error::usage("the id of a request is a number or a string of at most 64 bytes");
                 return Err(Box::new((None, error)));
             }
             id => id,

@@ -295,3 +295,37 @@ fn an_answer_beyond_the_limit_becomes_an_error() {
     server.sessions.answer(requests[0].0, None, Ok("x".repeat(REPLY_LIMIT).into()));
     assert!(client.line().contains("longer than the protocol allows"));
 }
+
+#[test]
+fn the_manual_tells_every_limit_as_it_is() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/maqet-protocol.7");
+    let page = std::fs::read_to_string(page).unwrap();
+    let section = page.split(".Ss Limits").nth(1).unwrap().split("\n.El").next().unwrap();
+    let told: Vec<(&str, &str)> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It ")?.split_once(" Ta "))
+        .collect();
+    let bytes = |count: usize| match count {
+        count if count >= 1 << 20 && count.is_multiple_of(1 << 20) => format!("{} MiB", count >> 20),
+        count if count >= 1 << 10 && count.is_multiple_of(1 << 10) => format!("{} KiB", count >> 10),
+        count => format!("{count} bytes"),
+    };
+    let expected = [
+        ("clients that have not authenticated", STRANGERS.to_string()),
+        ("time to authenticate, in all", format!("{} seconds", AUTHENTICATION_LIMIT.as_secs())),
+        ("line before authentication", bytes(auth::LINE_LIMIT)),
+        ("clients", CLIENTS.to_string()),
+        ("request line", bytes(REQUEST_LIMIT)),
+        ("answer line", bytes(REPLY_LIMIT)),
+        ("id of a request", bytes(message::ID_LIMIT)),
+        ("unanswered requests with an id, of one client", UNANSWERED.to_string()),
+        ("bytes read from one client in a turn", bytes(READ_PER_TURN)),
+        ("requests taken from one client in a turn", REQUESTS_PER_TURN.to_string()),
+        ("unread answers before requests wait", bytes(REQUEST_LIMIT)),
+        ("unread answers of one client", bytes(WAITING_FOR_ONE + REQUEST_LIMIT)),
+        ("unread answers of all clients", bytes(WAITING_FOR_ALL)),
+    ];
+    let expected: Vec<(&str, &str)> =
+        expected.iter().map(|(what, limit)| (*what, limit.as_str())).collect();
+    assert_eq!(told, expected);
+}
