@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::backoff;
 use crate::definition::types::{Definition, Disk, Format};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Kind, Result, quote};
 use crate::paths::VmFolder;
 use crate::private::make_private;
 use crate::qemu::look::look;
@@ -112,7 +112,12 @@ fn make_qcow2(disk: &Disk, path: &Path) -> Result<()> {
 /// Runs qemu-img to its end, which has a deadline.
 fn run_qemu_img(words: &[OsString]) -> Result<()> {
     let cannot = |error| Error::io("run qemu-img", &error);
-    let path = program::find(OsStr::new("qemu-img"))?;
+    let path = program::find(OsStr::new("qemu-img")).map_err(|error| match error.kind {
+        Kind::Failed => {
+            error.hint("install it: it comes with QEMU, or in a package such as qemu-utils")
+        }
+        _ => error,
+    })?;
     let mut child = Command::new(path)
         .args(words)
         .stdin(Stdio::null())

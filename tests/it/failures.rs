@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, Ran};
+use crate::harness::{Host, Ran, run};
 
 /// Starts a VM that cannot start; it must say why within half a second of QEMU's end, and again when
 /// asked. QEMU itself takes some 50 ms.
@@ -39,6 +39,21 @@ fn a_missing_program_is_told_and_remembered() {
     fails(&host, "path", "/nonexistent/qemu: No such file or directory");
     host.maqet(["add", "name", "--binary", "qemu-system-nonexistent"]).exits(0);
     fails(&host, "name", "there is no qemu-system-nonexistent in PATH");
+}
+
+#[test]
+fn a_missing_qemu_img_is_told_with_what_to_install() {
+    let host = Host::new();
+    host.maqet(["add", "web", "--accel", "tcg", "--binary", "/bin/true", "--disk", "1M"]).exits(0);
+    let mut start = host.command(Host::binary());
+    let ran = run(start.args(["start", "web"]).env("PATH", "/nonexistent")).exits(1);
+    assert_eq!(
+        ran.stderr,
+        "maqet: cannot start \"web\": there is no qemu-img in PATH\n\
+         hint: install it: it comes with QEMU, or in a package such as qemu-utils\n"
+    );
+    assert_eq!(host.state("web"), "failed");
+    assert_nothing_left(&host);
 }
 
 #[test]

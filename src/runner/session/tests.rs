@@ -301,13 +301,15 @@ fn the_manual_tells_every_limit_as_it_is() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/maqet-protocol.7");
     let page = std::fs::read_to_string(page).unwrap();
     let section = page.split(".Ss Limits").nth(1).unwrap().split("\n.El").next().unwrap();
-    let told: Vec<(&str, &str)> = section
-        .lines()
-        .filter_map(|line| line.strip_prefix(".It ")?.split_once(" Ta "))
-        .collect();
+    let told: Vec<(&str, &str)> =
+        section.lines().filter_map(|line| line.strip_prefix(".It ")?.split_once(" Ta ")).collect();
     let bytes = |count: usize| match count {
-        count if count >= 1 << 20 && count.is_multiple_of(1 << 20) => format!("{} MiB", count >> 20),
-        count if count >= 1 << 10 && count.is_multiple_of(1 << 10) => format!("{} KiB", count >> 10),
+        count if count >= 1 << 20 && count.is_multiple_of(1 << 20) => {
+            format!("{} MiB", count >> 20)
+        }
+        count if count >= 1 << 10 && count.is_multiple_of(1 << 10) => {
+            format!("{} KiB", count >> 10)
+        }
         count => format!("{count} bytes"),
     };
     let expected = [
