@@ -80,7 +80,7 @@ pub(crate) struct Choice {
 pub(crate) const DEFINITION: &[Key] = &[
     now("name", Kind::Text, "none", "what the VM is called"),
     now("description", Kind::Text, "none", "a text for people"),
-    now("labels", Kind::Labels, "none", "words of your own to choose VMs by"),
+    now("labels", Kind::Labels, "none", "words of your own about the VM"),
     now(
         "binary",
         Kind::Program,

@@ -85,7 +85,8 @@ impl Request {
         })?;
         let id = match raw.id {
             Some(id) if !is_plain_id(&id) => {
-                let error = Error::usage("the id of a request is a number or a string of at most 64 bytes");
+                let error =
+                    Error::usage("the id of a request is a number or a string of at most 64 bytes");
                 return Err(Box::new((None, error)));
             }
             id => id,

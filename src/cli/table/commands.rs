@@ -142,8 +142,8 @@ stopping one is started again when it has ended.",
         summary: "stop VMs",
         about: "\
 Asks the guest to shut down, as its power button does. A guest that has not
-ended after its stop_timeout (60 s) is ended, and the result says so. Returns
-when QEMU is gone. A stopped VM is left as it is.",
+ended after its stop_timeout (60 s), or after --timeout, is ended, and a note
+says so. Returns when QEMU is gone. A stopped VM is left as it is.",
         operands: &[VMS],
         definition: false,
         flags: &[
@@ -279,9 +279,10 @@ characters are shown escaped; in a pipe the bytes are as they came.",
         group: Group::Talk,
         summary: "send a QMP command to QEMU",
         about: "\
-Prints QEMU's answer as JSON; an error of QEMU's is an error here, too. The
-value of KEY=VALUE is a text, that of KEY:=JSON any JSON. The whole request may
-be given as one JSON object instead.",
+Prints QEMU's answer as JSON, or with -o columns of it, a line for each item of
+a list; an error of QEMU's is an error here, too. The value of KEY=VALUE is a
+text, that of KEY:=JSON any JSON. The whole request may be given as one JSON
+object instead.",
         operands: &[
             VM,
             Operand { name: "COMMAND|JSON", arity: Arity::One },

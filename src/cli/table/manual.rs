@@ -172,9 +172,10 @@ fn every_command_line_of_the_manual_and_the_readme_parses() {
     let examples = page.split(".Sh EXAMPLES").nth(1).unwrap().split(".Sh ").next().unwrap();
     let readme = read("README.md");
     let shown = readme.lines().filter_map(|line| line.strip_prefix("    $ maqet "));
-    let shown = shown.chain(examples.lines().filter_map(|line| {
-        line.strip_prefix("$ maqet ").or_else(|| line.strip_prefix("maqet "))
-    }));
+    let shown =
+        shown.chain(examples.lines().filter_map(|line| {
+            line.strip_prefix("$ maqet ").or_else(|| line.strip_prefix("maqet "))
+        }));
     let mut seen = 0;
     for line in shown {
         let words = line.split(" || ").next().unwrap().split(' ').map(Into::into);
