@@ -261,7 +261,7 @@ impl Sessions {
             Some(_) => session.unanswered = session.unanswered.saturating_sub(1),
         }
         session.unsent.extend(line);
-        if session.unsent.len() > WAITING_FOR_ONE + REQUEST_LIMIT || !session.flush() {
+        if session.unsent.len() > WAITING_FOR_ONE || !session.flush() {
             self.sessions.remove(&number);
         }
         self.bound_waiting();

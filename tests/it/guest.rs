@@ -82,7 +82,7 @@ fn a_guest_that_prints_without_end_is_not_slowed_and_its_log_is_bounded() {
     let log = host.vm_folder("web").join("console.log");
     let size = || std::fs::metadata(&log).map_or(0, |found| found.len());
     // Far more than any buffer between the guest and the disk holds.
-    eventually(Duration::from_secs(60), "the guest has printed 3 MiB to nobody", || {
+    eventually(Duration::from_secs(120), "the guest has printed 3 MiB to nobody", || {
         (size() > 3 << 20).then_some(())
     });
     let answered = host.maqet(["qmp", "web", "query-status"]).exits(0);

@@ -324,7 +324,7 @@ fn the_manual_tells_every_limit_as_it_is() {
         ("bytes read from one client in a turn", bytes(READ_PER_TURN)),
         ("requests taken from one client in a turn", REQUESTS_PER_TURN.to_string()),
         ("unread answers before requests wait", bytes(REQUEST_LIMIT)),
-        ("unread answers of one client", bytes(WAITING_FOR_ONE + REQUEST_LIMIT)),
+        ("unread answers of one client", bytes(WAITING_FOR_ONE)),
         ("unread answers of all clients", bytes(WAITING_FOR_ALL)),
     ];
     let expected: Vec<(&str, &str)> =
