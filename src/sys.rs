@@ -270,6 +270,12 @@ pub(crate) fn kvm_opens() -> bool {
     File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
+/// How many bytes an unprivileged process may still write to the file system of this path.
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let found = rustix::fs::statvfs(path)?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,8 +23,16 @@ pub(crate) enum Source {
     Key { key: &'static str, value: String },
     /// The text of `--disk`.
     Disk(String),
+    /// The text of `--cdrom`.
+    Cdrom(String),
     /// The text of `--net`.
     Net(String),
+    /// The text of `--port`.
+    Port(String),
+    /// The text of `--label`.
+    Label(String),
+    /// The text of `--set`.
+    Set(String),
     /// One word for QEMU.
     Arg(String),
 }

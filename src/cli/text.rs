@@ -57,6 +57,10 @@ pub(crate) fn words() -> String {
 /// How a command is typed; lines after the first are indented.
 pub(crate) fn usage(command: &Command) -> String {
     let mut parts: Vec<String> = command.operands.iter().map(operand).collect();
+    if !command.selection().is_empty() {
+        let any: Vec<String> = command.selection().iter().map(|row| with_value(row.0)).collect();
+        parts.push(format!("[{}]", any.join("|")));
+    }
     if command.definition {
         parts.push("[DEF]...".to_owned());
     }
@@ -98,14 +102,13 @@ fn command_page(row: &Command) -> String {
     let mut page = format!("maqet {}: {}\n\n", row.word, row.summary);
     page.push_str(&format!("usage: {}", usage(row).replace('\n', "\n       ").trim_end()));
     page.push_str(&format!("\n\n{}\n", row.about));
-    if !row.flags.is_empty() {
+    if row.flags.len() + row.selection().len() > 0 {
         page.push_str("\nFlags\n");
-        page.push_str(&flag_rows(row.flags.iter().copied()));
+        page.push_str(&flag_rows(row.selection().iter().chain(row.flags).copied()));
     }
     if row.definition {
         page.push_str("\nDEF: the VM (see \"maqet help definition\")\n");
-        let own = row.all_flags().take_while(|(flag, _)| row.flags.iter().all(|(f, _)| f != flag));
-        page.push_str(&flag_rows(own));
+        page.push_str(&flag_rows(row.definition_flags()));
         for key in definition_flags() {
             page.push_str(&entry(
                 &key_form(&key),
@@ -274,9 +277,9 @@ mod tests {
     #[test]
     fn usage_lines_show_what_excludes_one_another() {
         for (word, expected) in [
-            ("stop", "maqet stop VM... [--all] [--force|--no-kill|--no-wait]\n"),
-            ("add", "maqet add [NAME] [DEF]... [--start]\n"),
-            ("ls", "maqet ls [VM]... [--all] [--state STATE] [--sort COL]\n"),
+            ("stop", "maqet stop VM... [--all|-l KEY=VALUE] [--force|--no-kill|--no-wait] [-n]\n"),
+            ("add", "maqet add [NAME] [DEF]... [--start] [-n]\n"),
+            ("ls", "maqet ls [VM]... [--all|-l KEY=VALUE] [--state STATE] [--sort COL]\n"),
             ("logs", "maqet logs VM [-n LINES] [--console|--qemu|--runner] [--raw]\n"),
             ("qmp", "maqet qmp VM COMMAND|JSON [KEY=VALUE|KEY:=JSON]...\n"),
         ] {

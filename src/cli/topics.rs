@@ -21,12 +21,15 @@ A definition is JSON, in which // begins a comment:
     \"storage\": [{ \"name\": \"root\", \"size\": \"20G\" }] }
 
 -f FILE reads one, -f - reads standard input. Every key that holds one value
-is a flag, too: \"cpu_model\" is --cpu-model. --disk adds to \"storage\", --net to
-\"network\", --arg to \"args\".
+is a flag, too: \"cpu_model\" is --cpu-model. --disk and --cdrom add to \"storage\",
+--net to \"network\", --arg to \"args\", --port to the ports of the first card of
+type user, --label to \"labels\"; --set takes any key.
 
 Sources merge from left to right, flags last: objects key by key; of single
 values the last one wins; null takes the default back; an empty list empties
 the list; items of \"storage\" and \"network\" meet by name; \"args\" add up.
+Onto a stored definition sources merge the same way, but \"args\", where given,
+take the place of the stored ones: to apply twice is to apply once.
 An unknown key is an error. A relative path is relative to the file that names
 it, and for flags and -f - to the working directory.",
     },
@@ -34,13 +37,17 @@ it, and for flags and -f - to the working directory.",
         word: "grammar",
         summary: "what VM, DISK, DUR and the like stand for",
         text: "\
-VM    a name, an id, or the first 8 or more characters of an id
+VM    a name, an id, or the first 8 or more characters of an id; where several
+      may stand, --all or -l KEY=VALUE (a label) instead
       NAME: 1 to 64 of A-Z a-z 0-9 _ . - and a letter or digit first
 DEF   -f FILE, and a flag for each key: see \"maqet help definition\"
 SPEC  FIRST[,KEY=VALUE|,KEY]... or KEY=VALUE[,...] or {JSON}
       \",,\" is a comma; KEY alone is true
 DISK  SPEC, FIRST a size or a file: 20G | ./x.qcow2 | name=data,size=50G
+CDROM SPEC, FIRST a file
 NET   SPEC, FIRST a type: user | none | user,model=e1000
+PORT  [ADDR:]HOST:GUEST[/udp], HOST a number or auto, ADDR else 127.0.0.1
+PATH  a key: memory, cpu.cores, labels.env, storage.NAME.cache
 WORD  one word of QEMU's command line, whatever it begins with
 COL   a path into the JSON of a result: state, last_exit.signal
 DUR   500ms 30s 2m 1h 1d; a bare number is seconds; 0 is for ever

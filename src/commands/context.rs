@@ -17,6 +17,7 @@ use crate::cli::table::Flag;
 use crate::control::life;
 use crate::definition::merge::merge;
 use crate::definition::name::VmRef;
+use crate::definition::set::label_pair;
 use crate::definition::types::Definition;
 use crate::definition::units::Limit;
 use crate::error::{Error, Kind, Result, quote};
@@ -91,15 +92,45 @@ impl<'a> Context<'a> {
         Store::open_to_write(&self.folders.database())
     }
 
-    /// The VMs that the operands name, each once; with `--all` every VM. If one is unknown, that is
-    /// all that is found out.
+    /// The VMs that the operands name, each once; with `--all` every VM, with `-l` those that have
+    /// the labels. If one is unknown, that is all that is found out.
     pub(super) fn vms(&self) -> Result<Vec<Vm>> {
+        if self.invocation.has(Flag::All) {
+            return self.every_vm();
+        }
+        if self.invocation.has(Flag::Selector) {
+            return self.labelled_vms();
+        }
         self.vms_named(&self.invocation.operands)
+    }
+
+    /// Whether the command line says which VMs it is about.
+    pub(super) fn selects_vms(&self) -> bool {
+        let invocation = self.invocation;
+        !invocation.operands.is_empty()
+            || invocation.has(Flag::All)
+            || invocation.has(Flag::Selector)
     }
 
     /// Every VM there is.
     pub(super) fn every_vm(&self) -> Result<Vec<Vm>> {
-        self.find(&[], true)
+        let rows = self.store_to_read()?.map(|store| store.all()).transpose()?;
+        Ok(rows.unwrap_or_default().into_iter().map(Vm::from).collect())
+    }
+
+    /// The VMs that have every label of `-l`.
+    fn labelled_vms(&self) -> Result<Vec<Vm>> {
+        let Some(store) = self.store_to_read()? else { return Ok(Vec::new()) };
+        let mut found: Option<Vec<Row>> = None;
+        for label in self.invocation.values(Flag::Selector) {
+            let (key, value) = label_pair(label)?;
+            let these = store.labelled(key, value)?;
+            found = Some(match found {
+                None => these,
+                Some(before) => before.into_iter().filter(|row| these.contains(row)).collect(),
+            });
+        }
+        Ok(found.unwrap_or_default().into_iter().map(Vm::from).collect())
     }
 
     /// The VM of the first operand.
@@ -109,27 +140,17 @@ impl<'a> Context<'a> {
         self.vms_named(&first)?.pop().ok_or_else(none)
     }
 
-    /// The VMs that these words name, each once; with `--all` every VM.
+    /// The VMs that these words name, each once.
     pub(super) fn vms_named(&self, words: &[String]) -> Result<Vec<Vm>> {
-        self.find(words, self.invocation.has(Flag::All))
-    }
-
-    fn find(&self, words: &[String], all: bool) -> Result<Vec<Vm>> {
         let references =
             words.iter().map(|word| VmRef::parse(word)).collect::<Result<Vec<VmRef>>>()?;
-        let stored = if all { self.all_stored() } else { self.stored(words, &references) };
-        match stored {
+        match self.stored(words, &references) {
             // What VMs there are only the database knows; which run, their runners do, too.
-            Err(error) if !all && !matches!(error.kind, Kind::NotFound | Kind::Conflict) => {
+            Err(error) if !matches!(error.kind, Kind::NotFound | Kind::Conflict) => {
                 self.live_vms(&references, error)
             }
             other => other,
         }
-    }
-
-    fn all_stored(&self) -> Result<Vec<Vm>> {
-        let rows = self.store_to_read()?.map(|store| store.all()).transpose()?;
-        Ok(rows.unwrap_or_default().into_iter().map(Vm::from).collect())
     }
 
     fn stored(&self, words: &[String], references: &[VmRef]) -> Result<Vec<Vm>> {

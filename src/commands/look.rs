@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::button::silent;
 use super::context::Context;
-use super::power::silent;
 use crate::cli::output::{Column, Output, Shape, at, plain};
 use crate::cli::report::{report, shared_exit_code};
 use crate::cli::table::Flag;
@@ -56,7 +56,7 @@ pub(super) fn ls(context: &Context<'_>) -> Result<u8> {
     let invocation = context.invocation;
     let state = invocation.value(Flag::State).map(read_state).transpose()?;
     let mut output = Output::new(invocation, LIST)?;
-    let vms = if invocation.operands.is_empty() { context.every_vm()? } else { context.vms()? };
+    let vms = if context.selects_vms() { context.vms()? } else { context.every_vm()? };
     let names: Vec<(String, String)> = vms.into_iter().map(|vm| (vm.id, vm.name)).collect();
     let mut code = 0;
     let mut lives: Vec<Life> = Vec::new();

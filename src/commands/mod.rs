@@ -4,15 +4,21 @@
 //! no SQL, no wire and no argv of QEMU; the parts below know nothing of it.
 
 mod add;
+mod apply;
+mod button;
 mod cmdline;
 mod context;
+mod doctor;
+mod info;
 mod logs;
 mod look;
 mod power;
 mod qmp;
+mod rehearsal;
 mod rm;
 mod settings;
 mod show;
+mod sources;
 mod start;
 mod why;
 
@@ -38,19 +44,25 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
             Ok(2)
         }
         Verb::Add => add::add(&Context::new(invocation)?),
+        Verb::Apply => apply::apply(&Context::new(invocation)?),
+        Verb::Check => apply::check(&Context::new(invocation)?),
         Verb::Show => show::show(&Context::new(invocation)?),
         Verb::Rename => show::rename(&Context::new(invocation)?),
         Verb::Rm => rm::rm(&Context::new(invocation)?),
         Verb::Start => start::start(&Context::new(invocation)?),
         Verb::Stop => power::stop(&Context::new(invocation)?),
-        Verb::Pause => power::pause(&Context::new(invocation)?),
-        Verb::Resume => power::resume(&Context::new(invocation)?),
+        Verb::Restart => power::restart(&Context::new(invocation)?),
+        Verb::Reset => button::reset(&Context::new(invocation)?),
+        Verb::Pause => button::pause(&Context::new(invocation)?),
+        Verb::Resume => button::resume(&Context::new(invocation)?),
         Verb::Ls => look::ls(&Context::new(invocation)?),
         Verb::Status => look::status(&Context::new(invocation)?),
+        Verb::Info => info::info(&Context::new(invocation)?),
         Verb::Why => why::why(&Context::new(invocation)?),
         Verb::Logs => logs::logs(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::Cmdline => cmdline::cmdline(&Context::new(invocation)?),
+        Verb::Doctor => doctor::doctor(&Context::new(invocation)?),
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use super::context::{Context, Vm};
 use super::power::stop_all;
+use super::rehearsal::rehearse;
 use crate::cli::table::Flag;
 use crate::control::life;
 use crate::definition::types::{Definition, Disk};
@@ -38,6 +39,15 @@ pub(super) fn rm(context: &Context<'_>) -> Result<u8> {
         }
         Err(error) => return Err(error),
     };
+    if invocation.has(Flag::DryRun) {
+        let code = rehearse(context, &mut output, "remove", &vms, |life| {
+            let is_live = life.state.is_live() && !invocation.has(Flag::Force);
+            let vm = vms.iter().find(|vm| vm.id == life.id);
+            vm.map_or(Ok(()), |vm| refuse_if_protected(context, vm))?;
+            if is_live { Err(running()) } else { Ok(Some(State::Stopped)) }
+        })?;
+        return context.finish(output, [code]);
+    }
     let delete = invocation.has(Flag::DeleteStorage);
     if !vms.is_empty() && (delete || invocation.has(Flag::All)) {
         let names: Vec<&str> = vms.iter().map(|vm| vm.name.as_str()).collect();
@@ -76,14 +86,22 @@ fn known(context: &Context<'_>) -> Result<Vec<Vm>> {
     Ok(vms)
 }
 
-fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
-    // A definition that cannot be read must not keep a VM from being removed.
-    let definition = context.definition(vm).ok();
-    if definition.as_ref().is_some_and(|definition| definition.protect) {
-        return Err(
-            Error::conflict("it is protected").hint("its definition says \"protect\": true")
-        );
+fn refuse_if_protected(context: &Context<'_>, vm: &Vm) -> Result<()> {
+    match context.definition(vm) {
+        Ok(definition) if definition.protect => Err(Error::conflict("it is protected")
+            .hint(format!("\"maqet apply {} --protect=false\" takes that off", vm.name))),
+        // A definition that cannot be read must not keep a VM from being removed.
+        _ => Ok(()),
     }
+}
+
+fn running() -> Error {
+    Error::conflict("it is running").hint("stop it first, or let --force end it")
+}
+
+fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
+    refuse_if_protected(context, vm)?;
+    let definition = context.definition(vm).ok();
     if context.invocation.has(Flag::Force) {
         let call = StopCall { manner: Manner::Force, ..StopCall::default() };
         for stopped in stop_all(context, std::slice::from_ref(vm), &call) {
@@ -94,9 +112,7 @@ fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
     let lock = match lock::take(&folder.lock())? {
         Attempt::Taken(lock) => Some(lock),
         Attempt::Held => {
-            return Err(
-                Error::conflict("it is running").hint("stop it first, or let --force end it")
-            );
+            return Err(running());
         }
         // An rm that was cut short, or a folder that somebody removed.
         Attempt::Gone => None,

@@ -5,9 +5,10 @@ use serde_json::{Map, Value};
 
 use super::context::{Change, Context, parse_stored};
 use crate::cli::output::{Column, Output, Shape, plain};
+use crate::cli::table::Flag;
 use crate::control::life;
 use crate::definition::name::VmName;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quote};
 
 /// Definitions have any key; the table is never used, for eyes see the definition itself.
 const SHAPE: Shape = Shape {
@@ -84,7 +85,16 @@ pub(super) fn rename(context: &Context<'_>) -> Result<u8> {
     let new = VmName::parse(new)?;
     let mut vm = context.vm()?;
     let changed = vm.name != new.as_str();
-    if changed {
+    if changed && context.invocation.has(Flag::DryRun) {
+        let known =
+            context.store_to_read()?.map(|store| store.by_name(new.as_str())).transpose()?;
+        if known.flatten().is_some() {
+            let error =
+                Error::conflict(format!("a VM named {} exists already", quote(new.as_str())));
+            return Err(error.about("cannot rename", &vm.name));
+        }
+        context.note(&format!("would rename {} to {new}", vm.name));
+    } else if changed {
         let renamed = context.store_to_write()?.rename(&vm.id, new.as_str());
         renamed.map_err(|error| error.about("cannot rename", &vm.name))?;
         vm.name = new.to_string();

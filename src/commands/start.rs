@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::context::{Context, Vm, parse_stored};
+use super::rehearsal::rehearse;
 use crate::cli::table::Flag;
 use crate::control::ask::{Patience, Question, Reply, ask_one};
 use crate::control::life::{self, Life};
@@ -31,6 +32,17 @@ type Say<'a> = dyn FnMut(&Vm, State, bool) -> Result<()> + 'a;
 pub(super) fn start(context: &Context<'_>) -> Result<u8> {
     let mut output = context.changes()?;
     let vms = context.vms()?;
+    if context.invocation.has(Flag::DryRun) {
+        let paused = context.invocation.has(Flag::Paused);
+        let code = rehearse(context, &mut output, "start", &vms, |life| {
+            Ok(match (life.state, paused) {
+                (State::Running, _) | (State::Paused, true) => None,
+                (_, true) => Some(State::Paused),
+                (_, false) => Some(State::Running),
+            })
+        })?;
+        return context.finish(output, [code]);
+    }
     let code = start_vms(context, &vms, |vm, state, changed| {
         context.say_change(&mut output, vm, state, changed)
     })?;

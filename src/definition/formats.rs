@@ -10,7 +10,7 @@ use super::types::Format;
 use crate::error::Result;
 
 /// Fills in the `type` of each disk with a `file`, and the `backing_format` of each with a
-/// `backing_file`, where they are not given. `look` tells the format of an existing image and
+/// `backing_file`, where they are not given; an image that is to be made is qcow2. `look` tells the format of an existing image and
 /// `None` where there is no such file; its errors are handed on.
 pub(crate) fn fill_in(
     merged: &mut Map<String, Value>,
@@ -27,7 +27,16 @@ pub(crate) fn fill_in(
             if disk.contains_key(format) {
                 continue;
             }
-            if let Some(found) = look(Path::new(path))? {
+            let is_made = file == "file"
+                && ["size", "backing_file"]
+                    .iter()
+                    .any(|key| disk.get(*key).is_some_and(|value| !value.is_null()));
+            let found = match look(Path::new(path))? {
+                // Of what it is made is told now: once it is there, looking must not find news.
+                None if is_made => Some(Format::Qcow2),
+                found => found,
+            };
+            if let Some(found) = found {
                 disk.insert(format.to_owned(), found.as_str().into());
             }
         }
@@ -63,7 +72,7 @@ mod tests {
                 {"file": "/there.raw", "type": "raw",
                  "backing_file": "/there.qcow2", "backing_format": "qcow2"},
                 {"file": "/there.raw", "type": "qcow2"},
-                {"file": "/absent", "size": "1G"},
+                {"file": "/absent", "size": "1G", "type": "qcow2"},
                 {"size": "1G"},
                 3,
             ])

@@ -62,6 +62,8 @@ pub(crate) enum Kind {
     },
     /// A list of strings, to which every source adds.
     Words,
+    /// A list of strings, of which the last one given holds.
+    List,
     /// A list of anything, to which every source adds.
     Anything,
 }
@@ -176,7 +178,12 @@ pub(crate) const STORAGE: &[Key] = &[
         "virtio",
         "what the guest sees",
     ),
-    now("media", one_of(&["disk"], &["cdrom"]), "disk", "what kind of drive it is"),
+    now(
+        "media",
+        one_of(&["disk", "cdrom"], &[]),
+        "cdrom for a file that ends in .iso, else disk",
+        "what kind of drive it is",
+    ),
     now("readonly", Kind::Bool, "false", "the guest may not write"),
     now("backing_file", Kind::Path, "none", "the image that this one stands on"),
     now(
@@ -231,7 +238,7 @@ pub(crate) const NETWORK: &[Key] = &[
         "what the guest sees",
     ),
     now("mac", Kind::Text, "made of the VM's id and the card's name", "the hardware address"),
-    later("ports", Kind::Anything, "none", "ports of the host that lead into the guest"),
+    now("ports", Kind::List, "none", "user: ports of the host that lead into the guest"),
     later("ifname", Kind::Text, "none", "tap: the interface of the host"),
     later("bridge", Kind::Text, "none", "bridge: the bridge of the host"),
     later("options", Kind::Anything, "none", "further options of QEMU's netdev"),
@@ -262,9 +269,12 @@ impl Key {
             Kind::Program => "PROGRAM",
             Kind::Choice(_) => "WORD",
             Kind::Text => "TEXT",
-            Kind::Object(_) | Kind::Labels | Kind::Items { .. } | Kind::Words | Kind::Anything => {
-                "JSON"
-            }
+            Kind::Object(_)
+            | Kind::Labels
+            | Kind::Items { .. }
+            | Kind::Words
+            | Kind::List
+            | Kind::Anything => "JSON",
         }
     }
 
@@ -272,12 +282,18 @@ impl Key {
     fn is_scalar(&self) -> bool {
         !matches!(
             self.kind,
-            Kind::Object(_) | Kind::Labels | Kind::Items { .. } | Kind::Words | Kind::Anything
+            Kind::Object(_)
+                | Kind::Labels
+                | Kind::Items { .. }
+                | Kind::Words
+                | Kind::List
+                | Kind::Anything
         )
     }
 
-    /// The value that a flag or a `KEY=VALUE` gives in JSON: booleans and counts as such, anything
-    /// else as a string, which `read` takes as it stands.
+    /// The value that a flag or a `KEY=VALUE` gives in JSON: booleans and counts as such; for a list
+    /// or an object JSON, or the one string of a list of strings; anything else as a string, which
+    /// `read` takes as it stands.
     pub(crate) fn value_of(&self, text: &str) -> Result<Value> {
         match self.kind {
             Kind::Bool => match text {
@@ -289,6 +305,15 @@ impl Key {
                 Ok(count) => Ok(count.into()),
                 Err(_) => Err(self.refuse(text, "a whole number")),
             },
+            Kind::Words | Kind::List if !text.starts_with('[') => Ok(Value::from(vec![text])),
+            Kind::Object(_)
+            | Kind::Labels
+            | Kind::Items { .. }
+            | Kind::Words
+            | Kind::List
+            | Kind::Anything => serde_json::from_str(text).map_err(|error| {
+                Error::usage(format!("{}: {} is not JSON: {error}", self.name, quote(text)))
+            }),
             _ => Ok(text.into()),
         }
     }

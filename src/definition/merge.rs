@@ -8,7 +8,53 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::keys::{self, Key, Kind};
+use super::port;
 use crate::error::{Error, Result, quote};
+
+/// One source of a definition: what a file holds, or what a flag says.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Part {
+    Object(Map<String, Value>),
+    /// `--port`: which card it belongs to, only the whole tells.
+    Port(String),
+}
+
+/// The sources of one command as one definition, from left to right.
+///
+/// # Errors
+/// `Kind::Usage` for a port that has no card.
+pub(crate) fn merged(parts: &[Part]) -> Result<Map<String, Value>> {
+    onto(Map::new(), parts)
+}
+
+/// The sources of one command over a stored definition, one after the other, so that a `null` or an
+/// empty list among them takes back what is stored. `args` and `arguments`, where any source gives
+/// them, replace the stored ones: applying twice is applying once.
+///
+/// # Errors
+/// `Kind::Usage` for a port that has no card.
+pub(crate) fn onto(stored: Map<String, Value>, parts: &[Part]) -> Result<Map<String, Value>> {
+    let mut whole = stored;
+    for (name, _) in parts.iter().filter_map(Part::object).flatten() {
+        let kind = keys::find(keys::DEFINITION, name).map(|key| key.kind);
+        if matches!(kind, Some(Kind::Words | Kind::Anything)) {
+            whole.remove(name);
+        }
+    }
+    for part in parts {
+        match part {
+            Part::Object(over) => merge(&mut whole, over.clone()),
+            Part::Port(text) => port::add(&mut whole, text)?,
+        }
+    }
+    Ok(whole)
+}
+
+impl Part {
+    fn object(&self) -> Option<&Map<String, Value>> {
+        if let Part::Object(map) = self { Some(map) } else { None }
+    }
+}
 
 /// Merges the next source of one command over `base`; the first one merges over an empty object.
 ///
@@ -197,6 +243,70 @@ mod tests {
         ] {
             assert_eq!(all_of(&sources), expected, "{sources:?}");
         }
+    }
+
+    #[test]
+    fn sources_change_what_is_stored_and_changing_it_twice_is_changing_it_once() {
+        for (stored, sources, expected) in [
+            (
+                json!({"cpu":1,"memory":"1G"}),
+                vec![json!({"cpu":2})],
+                json!({"cpu":2,"memory":"1G"}),
+            ),
+            (json!({"cpu":1,"memory":"1G"}), vec![json!({"cpu":null})], json!({"memory":"1G"})),
+            (
+                json!({"labels":{"a":"1","b":"2"}}),
+                vec![json!({"labels":{"a":null}}), json!({"labels":{"c":"3"}})],
+                json!({"labels":{"b":"2","c":"3"}}),
+            ),
+            (json!({"args":["-a"]}), vec![json!({"cpu":2})], json!({"args":["-a"],"cpu":2})),
+            (json!({"args":["-a"]}), vec![json!({"args":["-b"]})], json!({"args":["-b"]})),
+            (
+                json!({"args":["-a"],"arguments":["x"]}),
+                vec![json!({"args":["-b"]}), json!({"args":["-c"],"arguments":["y"]})],
+                json!({"args":["-b","-c"],"arguments":["y"]}),
+            ),
+            (json!({"args":["-a"]}), vec![json!({"args":[]})], json!({"args":[]})),
+            (json!({"args":["-a"]}), vec![json!({"args":null})], json!({})),
+            (
+                json!({"storage":[{"name":"disk0","size":"1G"},{"name":"data","size":"2G"}]}),
+                vec![json!({"storage":[{"name":"data","cache":"none"}]})],
+                json!({"storage":[
+                    {"name":"disk0","size":"1G"},{"name":"data","size":"2G","cache":"none"},
+                ]}),
+            ),
+            (
+                json!({"storage":[{"name":"disk0","size":"1G"}]}),
+                vec![json!({"storage":[]}), json!({"storage":[{"name":"x","size":"2G"}]})],
+                json!({"storage":[{"name":"x","size":"2G"}]}),
+            ),
+            (
+                json!({"storage":[{"name":"disk0","size":"1G","serial":"s"}]}),
+                vec![json!({"storage":[{"size":"2G","serial":null},{"size":"3G"}]})],
+                json!({"storage":[{"name":"disk0","size":"2G"},{"name":"disk1","size":"3G"}]}),
+            ),
+            (json!({"network":[{"name":"a"}]}), vec![json!({"network":null})], json!({})),
+        ] {
+            let parts: Vec<Part> =
+                sources.into_iter().map(|part| Part::Object(map(part))).collect();
+            let once = onto(map(stored), &parts).unwrap();
+            assert_eq!(Value::Object(once.clone()), expected);
+            assert_eq!(onto(once.clone(), &parts).unwrap(), once, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_goes_to_the_card_that_the_whole_has() {
+        let parts = [Part::Object(map(json!({"cpu":2}))), Part::Port("8080:80".into())];
+        let stored = json!({"network":[{"name":"lan","ports":["auto:22"]}]});
+        let once = onto(map(stored), &parts).unwrap();
+        let expected = json!([{"name":"lan","ports":["auto:22","8080:80"]}]);
+        assert_eq!(once["network"], expected);
+        assert_eq!(onto(once.clone(), &parts).unwrap(), once);
+        assert_eq!(
+            merged(&parts).unwrap()["network"],
+            json!([{"name":"net0","ports":["8080:80"]}])
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Everything here is pure: text and JSON in, typed values or a sentence out. No file is opened, no
 //! process asked, and nothing here knows how QEMU spells an option.
 //!
-//! A definition's way: `json` (bytes to objects) and `spec` (a word of the command line), then
-//! `merge` (paths made absolute, sources merged), `formats`, and at last `Definition::read`.
+//! A definition's way: `json` (bytes to objects), `spec`, `set` and `port` (a word of the command
+//! line), then `merge` (paths made absolute, sources merged), `formats`, and at last `Definition::read`.
 
 pub(crate) mod formats;
 pub(crate) mod json;
@@ -12,7 +12,9 @@ pub(crate) mod keys;
 pub(crate) mod merge;
 pub(crate) mod name;
 pub(crate) mod nearest;
+pub(crate) mod port;
 mod read;
+pub(crate) mod set;
 pub(crate) mod spec;
 pub(crate) mod types;
 pub(crate) mod units;

@@ -29,6 +29,17 @@ pub(crate) fn disk(text: &str) -> Result<Item> {
     })
 }
 
+/// A CD-ROM drive: FIRST is the file of its disc.
+pub(crate) fn cdrom(text: &str) -> Result<Item> {
+    let mut item = item(text, "the cdrom", keys::STORAGE, |_| Ok("file"))?;
+    match item.insert("media".to_owned(), "cdrom".into()) {
+        None => Ok(item),
+        Some(media) if media == "cdrom" => Ok(item),
+        Some(_) => Err(Error::usage(format!("the cdrom {} is to be no cdrom", quote(text)))
+            .hint("\"--disk\" takes any medium")),
+    }
+}
+
 /// A network card: FIRST is its type.
 pub(crate) fn net(text: &str) -> Result<Item> {
     item(text, "the network card", keys::NETWORK, |_| Ok("type"))
@@ -135,6 +146,18 @@ mod tests {
         ] {
             assert_eq!(Value::Object(disk(text).unwrap()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_cdrom_is_its_file_and_its_keys() {
+        for (text, expected) in [
+            ("a.iso", json!({"file":"a.iso","media":"cdrom"})),
+            ("./a,,b,name=cd", json!({"file":"./a,b","name":"cd","media":"cdrom"})),
+            ("{\"file\":\"x\"}", json!({"file":"x","media":"cdrom"})),
+        ] {
+            assert_eq!(Value::Object(cdrom(text).unwrap()), expected, "{text}");
+        }
+        assert!(cdrom("a,media=disk").is_err() && cdrom("").is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::name::VmName;
+use super::port::Port;
 use super::units::Limit;
 
 /// What a person has decided about one VM.
@@ -153,15 +154,17 @@ impl Format {
     }
 }
 
-/// A virtio disk.
+/// A disk, or a CD-ROM drive with its disc.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Disk {
     pub(crate) name: ItemName,
+    pub(crate) media: Media,
     pub(crate) format: Format,
     /// `None`: in the VM's folder, see `path`.
     pub(crate) file: Option<PathBuf>,
     /// In bytes; how large the image is made where it does not exist.
     pub(crate) size: Option<u64>,
+    /// Always for a CD-ROM.
     pub(crate) readonly: bool,
     pub(crate) backing: Option<Backing>,
     /// `None`: as QEMU does, which is writeback.
@@ -186,6 +189,15 @@ impl Disk {
     pub(crate) fn is_made_when_absent(&self) -> bool {
         self.size.is_some() || self.backing.is_some()
     }
+}
+
+/// What kind of drive the guest sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Media {
+    /// A virtio disk.
+    Disk,
+    /// A CD-ROM drive with a disc, of whatever kind the machine has.
+    Cdrom,
 }
 
 /// The image that another one stands on. It is opened read-only, and must not change.
@@ -227,6 +239,21 @@ pub(crate) struct Card {
     pub(crate) model: Model,
     /// `None`: made of the VM's id and the card's name.
     pub(crate) mac: Option<Mac>,
+    /// Only with a link of `User`.
+    pub(crate) ports: Vec<Port>,
+}
+
+impl Card {
+    /// The card of a VM that says nothing of networks.
+    pub(crate) fn default_one() -> Card {
+        Card {
+            name: ItemName("net0".to_owned()),
+            link: Link::User,
+            model: Model::Virtio,
+            mac: None,
+            ports: Vec::new(),
+        }
+    }
 }
 
 /// What a card is connected to.

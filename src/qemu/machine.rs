@@ -18,6 +18,8 @@ pub(crate) struct Machine {
     pub(crate) bus: Bus,
     /// Its PCI bus is PCI Express: it wants root ports for devices that come later.
     pub(crate) express: bool,
+    /// It has ports of its own for ATA drives (IDE or AHCI), on which QEMU finds a free one itself.
+    pub(crate) ata: bool,
     /// `-vga` makes a graphics card.
     pub(crate) vga: bool,
     /// It has CPUs of its own; `none` dies of `-cpu` ("apic-id property was not initialized").
@@ -32,22 +34,22 @@ struct Row {
     machine: Machine,
 }
 
-const PCI: Machine = Machine { bus: Bus::Pci, express: false, vga: true, cpu: true };
+const PCI: Machine = Machine { bus: Bus::Pci, express: false, ata: false, vga: true, cpu: true };
 
 /// As seen with QEMU 7.2; `virt` (Arm, RISC-V) as its documentation has it.
 const TABLE: &[Row] = &[
-    Row { name: "q35", versions: "pc-q35-", machine: Machine { express: true, ..PCI } },
-    Row { name: "pc", versions: "pc-i440fx-", machine: PCI },
+    Row { name: "q35", versions: "pc-q35-", machine: Machine { express: true, ata: true, ..PCI } },
+    Row { name: "pc", versions: "pc-i440fx-", machine: Machine { ata: true, ..PCI } },
     Row { name: "virt", versions: "virt-", machine: Machine { express: true, vga: false, ..PCI } },
     Row {
         name: "microvm",
         versions: "",
-        machine: Machine { bus: Bus::Mmio, express: false, vga: false, cpu: true },
+        machine: Machine { bus: Bus::Mmio, express: false, ata: false, vga: false, cpu: true },
     },
     Row {
         name: "none",
         versions: "",
-        machine: Machine { bus: Bus::None, express: false, vga: false, cpu: false },
+        machine: Machine { bus: Bus::None, express: false, ata: false, vga: false, cpu: false },
     },
 ];
 

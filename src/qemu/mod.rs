@@ -10,3 +10,4 @@ pub(crate) mod look;
 pub(crate) mod machine;
 pub(crate) mod program;
 pub(crate) mod qmp;
+pub(crate) mod usernet;

@@ -68,6 +68,21 @@ impl Store {
         })
     }
 
+    /// Has SQLite look through the whole file (`PRAGMA quick_check`).
+    ///
+    /// # Errors
+    /// `Failed` where something is damaged, in SQLite's words.
+    pub(crate) fn check_integrity(&self) -> Result<()> {
+        let said: String =
+            self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
+        if said == "ok" {
+            return Ok(());
+        }
+        let path = failure::shown(&self.path);
+        Err(Error::failed(format!("the database {path} is damaged: {said}"))
+            .hint("put a backup in its place; running VMs are not harmed"))
+    }
+
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         work(&self.db).map_err(|error| failure::failure("read", &self.path, &error))
     }

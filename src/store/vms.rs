@@ -74,6 +74,15 @@ impl Store {
         self.read(|db| rows(db, &format!("{COLUMNS} ORDER BY name"), []))
     }
 
+    /// The VMs with `"labels": {KEY: VALUE}`, by name.
+    pub(crate) fn labelled(&self, key: &str, value: &str) -> Result<Vec<Row>> {
+        let sql = format!(
+            "{COLUMNS} WHERE id IN (SELECT vm_id FROM label WHERE key = ?1 AND value = ?2)
+             ORDER BY name"
+        );
+        self.read(|db| rows(db, &sql, [key, value]))
+    }
+
     /// Gives a VM another name.
     ///
     /// # Errors

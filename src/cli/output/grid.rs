@@ -4,10 +4,18 @@ use std::fmt::Write;
 
 /// The blanks between two columns.
 const GAP: usize = 2;
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
 
 /// Lines of `titles` and `rows`, each with its line end. Cells are never cut: of the columns, as
 /// many are shown as fit into `width` (any number where it is none), the first one always.
-pub(super) fn render(titles: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+/// With `color` the titles and the words of a state stand out (ECMA-48, SGR).
+pub(super) fn render(
+    titles: &[&str],
+    rows: &[Vec<String>],
+    width: Option<usize>,
+    color: bool,
+) -> String {
     let cell = |row: &[String], place: usize| row.get(place).map_or(0, |cell| columns_of(cell));
     let widths: Vec<usize> = titles
         .iter()
@@ -18,9 +26,15 @@ pub(super) fn render(titles: &[&str], rows: &[Vec<String>], width: Option<usize>
         .collect();
     let shown = that_fit(&widths, width);
     let mut page = String::new();
-    line(&mut page, &widths[..shown], titles.iter().copied());
+    let bold = |_: usize, _: &str| if color { BOLD } else { "" };
+    line(&mut page, &widths[..shown], titles.iter().copied(), bold);
     for row in rows {
-        line(&mut page, &widths[..shown], row.iter().map(String::as_str));
+        let paint = |place: usize, cell: &str| match place {
+            // A VM may have the name of a state.
+            1.. if color => paint(cell),
+            _ => "",
+        };
+        line(&mut page, &widths[..shown], row.iter().map(String::as_str), paint);
     }
     page
 }
@@ -35,11 +49,27 @@ fn that_fit(widths: &[usize], width: Option<usize>) -> usize {
     fit.count().max(1).min(widths.len())
 }
 
-fn line<'a>(page: &mut String, widths: &[usize], cells: impl Iterator<Item = &'a str>) {
+fn paint(cell: &str) -> &'static str {
+    match cell {
+        "running" | "ok" => "\x1b[32m",
+        "starting" | "paused" | "stopping" | "saved" | "note" => "\x1b[33m",
+        "crashed" | "failed" | "wrong" => "\x1b[31m",
+        _ => "",
+    }
+}
+
+fn line<'a>(
+    page: &mut String,
+    widths: &[usize],
+    cells: impl Iterator<Item = &'a str>,
+    paint: impl Fn(usize, &str) -> &'static str,
+) {
     let mut text = String::new();
-    for (width, cell) in widths.iter().zip(cells) {
+    for (place, (width, cell)) in widths.iter().zip(cells).enumerate() {
+        let begin = paint(place, cell);
+        let end = if begin.is_empty() { "" } else { PLAIN };
         // Writing to a String cannot fail.
-        let _ = write!(text, "{cell:<width$}{:GAP$}", "");
+        let _ = write!(text, "{begin}{cell}{end}{:1$}", "", width - columns_of(cell) + GAP);
     }
     page.push_str(text.trim_end());
     page.push('\n');
@@ -84,19 +114,35 @@ a-long-name  crashed
             (Some(3), one),
             (Some(0), one),
         ] {
-            assert_eq!(render(&["NAME", "STATE", "UPTIME"], &rows(), width), expected, "{width:?}");
+            assert_eq!(
+                render(&["NAME", "STATE", "UPTIME"], &rows(), width, false),
+                expected,
+                "{width:?}"
+            );
         }
     }
 
     #[test]
     fn letters_that_are_not_ascii_keep_the_columns_aligned() {
         let rows = [["é", "x"], ["ab", "y"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(render(&["N", "B"], &rows, None), "N   B\né   x\nab  y\n");
+        assert_eq!(render(&["N", "B"], &rows, None, false), "N   B\né   x\nab  y\n");
     }
 
     #[test]
     fn a_table_without_rows_is_its_header_and_one_without_columns_has_nothing_to_say() {
-        assert_eq!(render(&["NAME"], &[], None), "NAME\n");
-        assert_eq!(render(&[], &[], Some(80)), "\n");
+        assert_eq!(render(&["NAME"], &[], None, false), "NAME\n");
+        assert_eq!(render(&[], &[], Some(80), false), "\n");
+    }
+
+    #[test]
+    fn colours_are_beside_the_width_and_never_in_the_first_column() {
+        let rows = [["running", "running"], ["a-long-name", "failed"]]
+            .map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(
+            render(&["NAME", "STATE"], &rows, None, true),
+            "\x1b[1mNAME\x1b[0m         \x1b[1mSTATE\x1b[0m\n\
+             running      \x1b[32mrunning\x1b[0m\n\
+             a-long-name  \x1b[31mfailed\x1b[0m\n"
+        );
     }
 }

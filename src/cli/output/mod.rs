@@ -70,6 +70,7 @@ pub(crate) struct Output {
     /// Whether a person looks at it, on how many columns where that is known.
     terminal: bool,
     width: Option<usize>,
+    color: bool,
     /// The reader has gone, or a write has failed: nothing more is written.
     closed: bool,
     /// The rows of the table, which is laid out at the end.
@@ -86,7 +87,18 @@ impl Output {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
         let width = if terminal { sys::terminal_width(&stdout) } else { None };
-        Output::to(Box::new(stdout), terminal, width, invocation, shape)
+        let color = match invocation.value(Flag::Color) {
+            Some("always") => true,
+            Some("never") => false,
+            // https://no-color.org: set and not empty.
+            _ => {
+                terminal
+                    && !is_set("NO_COLOR")
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
+        };
+        let made = Output::to(Box::new(stdout), terminal, width, invocation, shape)?;
+        Ok(Output { color, ..made })
     }
 
     fn to(
@@ -106,7 +118,18 @@ impl Output {
             None => Form::Table,
         };
         let (buffer, rows) = (Vec::new(), Vec::new());
-        Ok(Output { sink, buffer, shape, form, terminal, width, closed: false, rows, objects: 0 })
+        Ok(Output {
+            sink,
+            buffer,
+            shape,
+            form,
+            terminal,
+            width,
+            color: false,
+            closed: false,
+            rows,
+            objects: 0,
+        })
     }
 
     /// Whether results are for a program (`--json`).
@@ -215,7 +238,7 @@ impl Output {
             }
             Form::Table if !self.rows.is_empty() || self.shape.list => {
                 let titles: Vec<&str> = self.shape.columns.iter().map(|c| c.title).collect();
-                let page = grid::render(&titles, &self.rows, self.width);
+                let page = grid::render(&titles, &self.rows, self.width, self.color);
                 self.text(&page)?;
             }
             _ => {}
@@ -232,6 +255,10 @@ impl fmt::Debug for Output {
             .field("closed", &self.closed)
             .finish_non_exhaustive()
     }
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
 
 fn unwritable(error: serde_json::Error) -> Error {

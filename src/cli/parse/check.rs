@@ -4,6 +4,7 @@ use super::refuse::see_help;
 use crate::cli::invocation::Invocation;
 use crate::cli::table::{Arity, Command, Flag, GLOBAL_EXCLUDES, Operand};
 use crate::cli::text;
+use crate::definition::set::label_pair;
 use crate::error::{Error, Result, quote};
 
 /// Holds the whole command line against the command's row.
@@ -30,11 +31,11 @@ pub(super) fn whole(command: &Command, found: &Invocation) -> Result<()> {
 fn check_operands(command: &Command, found: &Invocation) -> Result<()> {
     let usage = || text::usage(command).split_whitespace().collect::<Vec<_>>().join(" ");
     let given = found.operands.len();
-    let all = found.has(Flag::All);
+    let selected = found.has(Flag::All) || found.has(Flag::Selector);
     for (place, operand) in command.operands.iter().enumerate() {
         let needed = match operand.arity {
             Arity::One => true,
-            Arity::Some => !all,
+            Arity::Some => !selected,
             Arity::Optional | Arity::Any => false,
         };
         if needed && place >= given {
@@ -42,9 +43,16 @@ fn check_operands(command: &Command, found: &Invocation) -> Result<()> {
             return Err(error.hint(usage()));
         }
     }
-    if let Some(first) = found.operands.first().filter(|_| all) {
-        let error = format!("{} and \"--all\" exclude one another", quote(first));
-        return Err(Error::usage(error).hint("name the VMs, or take them all"));
+    if found.has(Flag::All) && found.has(Flag::Selector) {
+        return Err(Error::usage("\"--all\" and \"-l\" exclude one another").hint(usage()));
+    }
+    if let Some(first) = found.operands.first().filter(|_| selected) {
+        let how = if found.has(Flag::All) { "--all" } else { "-l" };
+        let error = format!("{} and {} exclude one another", quote(first), quote(how));
+        return Err(Error::usage(error).hint("name the VMs, or select them"));
+    }
+    for label in found.values(Flag::Selector) {
+        label_pair(label)?;
     }
     let endless = |operand: &Operand| matches!(operand.arity, Arity::Some | Arity::Any);
     match found.operands.get(command.operands.len()) {

@@ -151,7 +151,11 @@ impl Reader {
         let source = match (flag, value) {
             (Flag::File, Value::Text(file)) => Source::File(file),
             (Flag::Disk, Value::Text(disk)) => Source::Disk(disk),
+            (Flag::Cdrom, Value::Text(cdrom)) => Source::Cdrom(cdrom),
             (Flag::Net, Value::Text(net)) => Source::Net(net),
+            (Flag::Port, Value::Text(port)) => Source::Port(port),
+            (Flag::Label, Value::Text(label)) => Source::Label(label),
+            (Flag::Set, Value::Text(set)) => Source::Set(set),
             (Flag::Arg, Value::Text(word)) => Source::Arg(word),
             (flag, value) => {
                 let global = GLOBALS.iter().any(|(known, _)| *known == flag);

@@ -41,7 +41,8 @@ fn values_come_joined_or_as_the_next_word() {
 fn the_sources_of_a_definition_keep_their_order() {
     let found = good(
         "add web --cpu-model max -f a.json --disk 20G --arg --no-reboot -f - --rng \
-         --agent=false --net user --arg -f --append=-x --start",
+         --agent=false --net user --arg -f --append=-x --start --cdrom x.iso --port auto:22 \
+         --label a=b --set cpu.cores=2",
     );
     let key = |key, value: &str| Source::Key { key, value: value.into() };
     assert_eq!(
@@ -57,6 +58,10 @@ fn the_sources_of_a_definition_keep_their_order() {
             Source::Net("user".into()),
             Source::Arg("-f".into()),
             key("append", "-x"),
+            Source::Cdrom("x.iso".into()),
+            Source::Port("auto:22".into()),
+            Source::Label("a=b".into()),
+            Source::Set("cpu.cores=2".into()),
         ]
     );
     assert_eq!(found.operands, ["web"]);
@@ -115,19 +120,19 @@ fn what_is_wrong_is_said_with_what_to_do() {
             "a command's flag stands behind it: \"maqet rm --force\"",
         ),
         ("--jsom ls", "no flag \"--jsom\" before the command", "did you mean \"--json\"?"),
-        ("start", "\"start\" needs VM", "maqet start VM... [--all] [--paused]"),
-        ("rename web", "\"rename\" needs NEW", "maqet rename VM NEW"),
+        ("start", "\"start\" needs VM", "maqet start VM... [--all|-l KEY=VALUE] [--paused] [-n]"),
+        ("rename web", "\"rename\" needs NEW", "maqet rename VM NEW [-n]"),
         (
             "qmp web",
             "\"qmp\" needs COMMAND|JSON",
             "maqet qmp VM COMMAND|JSON [KEY=VALUE|KEY:=JSON]...",
         ),
-        ("rename a b c", "\"rename\" has no use for \"c\"", "maqet rename VM NEW"),
-        ("add a b", "\"add\" has no use for \"b\"", "maqet add [NAME] [DEF]... [--start]"),
+        ("rename a b c", "\"rename\" has no use for \"c\"", "maqet rename VM NEW [-n]"),
+        ("add a b", "\"add\" has no use for \"b\"", "maqet add [NAME] [DEF]... [--start] [-n]"),
         (
             "stop --all web",
             "\"web\" and \"--all\" exclude one another",
-            "name the VMs, or take them all",
+            "name the VMs, or select them",
         ),
         (
             "stop web --no-kill --force",
@@ -144,6 +149,17 @@ fn what_is_wrong_is_said_with_what_to_do() {
             "\"--json\" and \"--columns\" exclude one another",
             "see \"maqet help status\"",
         ),
+        (
+            "stop --all -l a=b",
+            "\"--all\" and \"-l\" exclude one another",
+            "maqet stop VM... [--all|-l KEY=VALUE] [--force|--no-kill|--no-wait] [-n]",
+        ),
+        (
+            "stop web -l a=b",
+            "\"web\" and \"-l\" exclude one another",
+            "name the VMs, or select them",
+        ),
+        ("stop -l a", "\"a\" is not a label", "write KEY=VALUE: env=prod"),
         ("ls -q --json", "\"--quiet\" and \"--json\" exclude one another", "see \"maqet help ls\""),
         ("logs web -o x", "\"logs\" has no columns for \"-o\"", "see \"maqet help logs\""),
         ("logs web -n", "flag \"-n\" needs a value", "see \"maqet help logs\""),
@@ -209,6 +225,7 @@ fn behind_two_dashes_nothing_is_a_flag() {
 #[test]
 fn all_stands_for_every_vm_and_may_be_left_out_of_ls() {
     assert!(good("stop --all").operands.is_empty());
+    assert!(good("stop -l env=test -l tier=web").operands.is_empty());
     assert!(good("ls").operands.is_empty());
     assert_eq!(good("ls a b c").operands.len(), 3);
 }

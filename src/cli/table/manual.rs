@@ -83,6 +83,7 @@ fn the_manual_has_every_command_operand_and_flag_in_its_place_and_no_other() {
         assert_eq!((heading.as_str(), place.typed), (row.group.title(), typed(row)));
         assert_eq!(place.flags, listed(row.flags), "flags of {}", row.word);
     }
+    assert_eq!(page.remove("SELECTING VMS").unwrap().flags, listed(commands::SELECTION));
     assert_eq!(page.remove("GLOBAL FLAGS").unwrap().flags, listed(GLOBALS));
     let keys = definition_flags()
         .map(|key| format!("{}{}", &key.written()[1..], value(key.value.as_deref())));

@@ -16,19 +16,25 @@ pub(crate) use flags::{Flag, Takes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Add,
+    Apply,
     Show,
     Rename,
     Rm,
+    Check,
     Start,
     Stop,
+    Restart,
+    Reset,
     Pause,
     Resume,
     Ls,
     Status,
+    Info,
     Why,
     Logs,
     Qmp,
     Cmdline,
+    Doctor,
     Help,
     /// `-V`: no word of its own.
     Version,
@@ -68,7 +74,7 @@ impl Group {
 pub(crate) enum Arity {
     One,
     Optional,
-    /// Once or more; `--all`, where the command has it, stands for every one.
+    /// Once or more; of VMs `--all` and `-l` stand for them.
     Some,
     Any,
 }
@@ -104,10 +110,23 @@ pub(crate) struct Command {
 }
 
 impl Command {
-    /// All its own flags, those of DEF included; the definition's keys and the globals are not.
+    /// The flags of DEF, where it takes one; the definition's keys are not among them.
+    pub(crate) fn definition_flags(&self) -> impl Iterator<Item = (Flag, &'static str)> {
+        if self.definition { commands::DEFINITION } else { &[] }.iter().copied()
+    }
+
+    /// All its own flags, those of DEF and those that select VMs included; the definition's keys and
+    /// the globals are not.
     pub(crate) fn all_flags(&self) -> impl Iterator<Item = (Flag, &'static str)> {
-        let definition = if self.definition { commands::DEFINITION } else { &[] };
-        definition.iter().chain(self.flags).copied()
+        self.definition_flags().chain(self.selection().iter().chain(self.flags).copied())
+    }
+
+    /// The flags that select VMs, where it takes several.
+    pub(crate) fn selection(&self) -> &'static [(Flag, &'static str)] {
+        let several = |operand: &Operand| {
+            operand.name == "VM" && matches!(operand.arity, Arity::Some | Arity::Any)
+        };
+        if self.operands.iter().any(several) { commands::SELECTION } else { &[] }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::fields::Fields;
+use super::fields::{Fields, at, text};
 use super::words;
+use crate::definition::port::Port;
 use crate::definition::types::{
-    Aio, Backing, Cache, Card, Disk, Format, ItemName, Link, Mac, Model,
+    Aio, Backing, Cache, Card, Disk, Format, ItemName, Link, Mac, Media, Model,
 };
 use crate::error::{Result, quote};
 
@@ -14,19 +15,22 @@ const LONGEST_SERIAL: usize = 20;
 
 pub(super) fn disk(item: &Fields<'_>, name: ItemName) -> Result<Disk> {
     item.only_default("interface")?;
-    item.only_default("media")?;
     let file = item.file("file")?;
-    let size = item.size("size")?;
-    let backing = backing(item)?;
     let is_iso =
         |path: &PathBuf| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("iso"));
-    if file.as_ref().is_some_and(is_iso) && item.value("media").is_none() {
-        return Err(item
-            .refuse("file", "a file that ends in .iso is a cdrom, which is not supported yet")
-            .hint("with \"media\": \"disk\" it is a disk"));
+    let media = match item.choice("media", words::media)? {
+        Some(media) => media,
+        None if file.as_ref().is_some_and(is_iso) => Media::Cdrom,
+        None => Media::Disk,
+    };
+    if media == Media::Cdrom {
+        check_cdrom(item)?;
     }
+    let size = item.size("size")?;
+    let backing = backing(item)?;
     let format = match item.choice("type", words::format)? {
         Some(format) => format,
+        None if media == Media::Cdrom => Format::Raw,
         None if file.is_none() || size.is_some() || backing.is_some() => Format::Qcow2,
         None => {
             return Err(item
@@ -51,10 +55,11 @@ pub(super) fn disk(item: &Fields<'_>, name: ItemName) -> Result<Disk> {
     }
     Ok(Disk {
         name,
+        media,
         format,
         file,
         size,
-        readonly: item.bool("readonly")?.unwrap_or(false),
+        readonly: media == Media::Cdrom || item.bool("readonly")?.unwrap_or(false),
         backing,
         cache,
         aio,
@@ -62,6 +67,23 @@ pub(super) fn disk(item: &Fields<'_>, name: ItemName) -> Result<Disk> {
         serial,
         bootindex: item.count("bootindex")?,
     })
+}
+
+/// A disc is there already, and is only read.
+fn check_cdrom(item: &Fields<'_>) -> Result<()> {
+    let is_disk = "with \"media\": \"disk\" it is a disk";
+    if item.value("file").is_none() {
+        return Err(item.refuse("file", "a cdrom needs a file"));
+    }
+    if item.bool("readonly")? == Some(false) {
+        return Err(item.refuse("readonly", "a cdrom cannot be written").hint(is_disk));
+    }
+    for key in ["size", "backing_file", "discard", "interface"] {
+        if item.value(key).is_some() {
+            return Err(item.refuse(key, "a cdrom takes none").hint(is_disk));
+        }
+    }
+    Ok(())
 }
 
 fn backing(item: &Fields<'_>) -> Result<Option<Backing>> {
@@ -79,12 +101,30 @@ fn backing(item: &Fields<'_>) -> Result<Option<Backing>> {
 }
 
 pub(super) fn card(item: &Fields<'_>, name: ItemName) -> Result<Card> {
+    let link = item.choice("type", words::link)?.unwrap_or(Link::User);
+    let ports = ports(item)?;
+    if link != Link::User && !ports.is_empty() {
+        return Err(item.refuse("ports", "only a card of type user has ports"));
+    }
     Ok(Card {
         name,
-        link: item.choice("type", words::link)?.unwrap_or(Link::User),
+        link,
+        ports,
         model: item.choice("model", words::model)?.unwrap_or(Model::Virtio),
         mac: mac(item)?,
     })
+}
+
+fn ports(item: &Fields<'_>) -> Result<Vec<Port>> {
+    let mut all: Vec<Port> = Vec::new();
+    for (path, value) in item.list("ports")?.unwrap_or_default() {
+        let port = Port::parse(text(&path, value)?).map_err(|error| at(&path, error))?;
+        if let Some(other) = all.iter().find(|other| other.collides(&port)) {
+            return Err(item.refuse("ports", format!("{port} and {other} are the same port")));
+        }
+        all.push(port);
+    }
+    Ok(all)
 }
 
 fn mac(item: &Fields<'_>) -> Result<Option<Mac>> {

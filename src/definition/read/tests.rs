@@ -127,8 +127,24 @@ fn every_refusal_names_the_key_and_the_reason() {
             "storage[0].file: \"x\" is not an absolute",
         ),
         (
-            json!({"storage": [{"file": "/x.ISO"}]}),
-            "storage[0].file: a file that ends in .iso is a cdrom",
+            json!({"storage": [{"file": "/x.ISO", "size": "1G"}]}),
+            "storage[0].size: a cdrom takes none",
+        ),
+        (json!({"storage": [{"media": "cdrom"}]}), "storage[0].file: a cdrom needs a file"),
+        (
+            json!({"storage": [{"file": "/x.iso", "readonly": false}]}),
+            "storage[0].readonly: a cdrom cannot be written",
+        ),
+        (json!({"network": [{"ports": "8080:80"}]}), "network[0].ports: expected a list"),
+        (json!({"network": [{"ports": [8080]}]}), "network[0].ports[0]: expected a string"),
+        (json!({"network": [{"ports": ["80"]}]}), "network[0].ports[0]: the port \"80\" is not"),
+        (
+            json!({"network": [{"ports": ["80:80", "0.0.0.0:80:81"]}]}),
+            "network[0].ports: 0.0.0.0:80:81 and 80:80 are the same port",
+        ),
+        (
+            json!({"network": [{"type": "none", "ports": ["80:80"]}]}),
+            "network[0].ports: only a card of type user",
         ),
         (json!({"storage": [{"name": "a,b", "size": "1G"}]}), "storage[0].name: \"a,b\" cannot be"),
         (json!({"storage": [{"name": "", "size": "1G"}]}), "storage[0].name: \"\" cannot be"),
@@ -233,8 +249,10 @@ fn every_word_of_the_table_is_read() {
             let Kind::Choice(choice) = key.kind else { continue };
             for word in choice.now {
                 let (mut definition, path) = with(table, key.name, json!(word));
-                if table == "storage" {
-                    definition["storage"][0]["size"] = json!("1G");
+                match (table, *word) {
+                    ("storage", "cdrom") => definition["storage"][0]["file"] = json!("/x"),
+                    ("storage", _) => definition["storage"][0]["size"] = json!("1G"),
+                    _ => {}
                 }
                 // What else such a disk needs.
                 match (key.name, *word) {

@@ -1,7 +1,7 @@
 //! The words of a choice as types. Which words there are is told by the table of keys; a test holds
 //! the two together.
 
-use crate::definition::types::{Accel, Aio, Cache, Discard, Format, Link, Model, Vga};
+use crate::definition::types::{Accel, Aio, Cache, Discard, Format, Link, Media, Model, Vga};
 
 pub(super) fn accel(word: &str) -> Option<Accel> {
     Some(match word {
@@ -28,6 +28,14 @@ pub(super) fn format(word: &str) -> Option<Format> {
     Some(match word {
         "qcow2" => Format::Qcow2,
         "raw" => Format::Raw,
+        _ => return None,
+    })
+}
+
+pub(super) fn media(word: &str) -> Option<Media> {
+    Some(match word {
+        "disk" => Media::Disk,
+        "cdrom" => Media::Cdrom,
         _ => return None,
     })
 }

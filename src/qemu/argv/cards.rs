@@ -5,51 +5,54 @@ use sha2::{Digest, Sha256};
 
 use super::words::Words;
 use crate::definition::name::VmId;
+use crate::definition::port::Port;
 use crate::definition::types::{Card, ItemName, Link, Mac, Model};
 use crate::error::{Error, Result, quote};
 use crate::qemu::machine::Bus;
 
-/// The name of the card that a VM has when its definition says nothing of networks.
-const DEFAULT_NAME: &str = "net0";
-
-/// Adds the cards; `None` is one of type user where the machine has a bus for it.
-pub(super) fn add(words: &mut Words, cards: Option<&[Card]>, vm: &VmId, bus: Bus) -> Result<()> {
-    let Some(cards) = cards else {
-        if let Some(driver) = virtio(bus) {
-            words_of(words, DEFAULT_NAME, driver, stable_mac(vm, DEFAULT_NAME));
-        }
-        return Ok(());
+/// The cards that a VM has: with their addresses, and one of type user where its definition says
+/// nothing of networks and the machine has a bus for it.
+pub(super) fn of(cards: Option<&[Card]>, vm: &VmId, bus: Bus) -> Vec<Card> {
+    let default = match bus {
+        Bus::None => Vec::new(),
+        Bus::Pci | Bus::Mmio => vec![Card::default_one()],
     };
-    for card in cards.iter().filter(|card| card.link == Link::User) {
+    let mut all = cards.map_or(default, <[Card]>::to_vec);
+    all.retain(|card| card.link == Link::User);
+    for card in &mut all {
+        card.mac.get_or_insert_with(|| stable_mac(vm, card.name.as_str()));
+    }
+    all
+}
+
+/// Adds the cards.
+pub(super) fn add(words: &mut Words, cards: Option<&[Card]>, vm: &VmId, bus: Bus) -> Result<()> {
+    for card in of(cards, vm, bus) {
         let driver = driver(card.model, bus).ok_or_else(|| lacking(&card.name))?;
-        let mac = card.mac.unwrap_or_else(|| stable_mac(vm, card.name.as_str()));
-        words_of(words, card.name.as_str(), driver, mac);
+        let id = netdev_id(card.name.as_str());
+        let rules: Vec<String> = card.ports.iter().map(Port::rule).collect();
+        let forwards = rules.iter().map(|rule| ("hostfwd", rule.as_str()));
+        let pairs: Vec<_> = std::iter::once(("id", id.as_str())).chain(forwards).collect();
+        words.option("-netdev", Some("user"), &pairs);
+        let mac = card.mac.map(|mac| mac.to_string());
+        words.json("-device", &json!({ "driver": driver, "id": id, "netdev": id, "mac": mac }));
     }
     Ok(())
 }
 
-fn words_of(words: &mut Words, name: &str, driver: &str, mac: Mac) {
-    let id = format!("net-{name}");
-    words.option("-netdev", Some("user"), &[("id", &id)]);
-    let mac = mac.to_string();
-    words.json("-device", &json!({ "driver": driver, "id": id, "netdev": id, "mac": mac }));
+/// What QEMU calls the network of a card.
+pub(crate) fn netdev_id(card: &str) -> String {
+    format!("net-{card}")
 }
 
 fn driver(model: Model, bus: Bus) -> Option<&'static str> {
     match (model, bus) {
-        (Model::Virtio, bus) => virtio(bus),
+        (Model::Virtio, Bus::Pci) => Some("virtio-net-pci"),
+        (Model::Virtio, Bus::Mmio) => Some("virtio-net-device"),
         (Model::E1000, Bus::Pci) => Some("e1000"),
         (Model::E1000e, Bus::Pci) => Some("e1000e"),
         (Model::Rtl8139, Bus::Pci) => Some("rtl8139"),
         _ => None,
-    }
-}
-
-fn virtio(bus: Bus) -> Option<&'static str> {
-    match bus {
-        Bus::Pci => Some("virtio-net-pci"),
-        Bus::Mmio => Some("virtio-net-device"),
-        Bus::None => None,
     }
 }
 

@@ -8,25 +8,50 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::words::{Words, utf8};
-use crate::definition::types::{Aio, Cache, Discard, Disk, Format};
+use crate::definition::types::{Aio, Cache, Discard, Disk, Format, Media};
 use crate::error::{Error, Result, quote};
-use crate::qemu::machine::Bus;
+use crate::qemu::machine::{Bus, Machine};
 
-/// Adds the disk. `path` is where its image lies; `devices` are the paths that are block devices.
+/// The controller for CD-ROM drives where the machine has no ATA ports.
+const CONTROLLER: &str = "scsi";
+
+/// Adds the disks of the VM with this folder; `devices` are the paths that are block devices.
 pub(super) fn add(
+    words: &mut Words,
+    storage: &[Disk],
+    folder: &Path,
+    devices: &[PathBuf],
+    machine: Machine,
+) -> Result<()> {
+    if !machine.ata && storage.iter().any(|disk| disk.media == Media::Cdrom) {
+        let driver = match machine.bus {
+            Bus::Mmio => "virtio-scsi-device",
+            Bus::Pci | Bus::None => "virtio-scsi-pci",
+        };
+        words.json("-device", &json!({ "driver": driver, "id": CONTROLLER }));
+    }
+    for disk in storage {
+        add_one(words, disk, &disk.path(folder), devices, machine)?;
+    }
+    Ok(())
+}
+
+fn add_one(
     words: &mut Words,
     disk: &Disk,
     path: &Path,
     devices: &[PathBuf],
-    bus: Bus,
+    machine: Machine,
 ) -> Result<()> {
-    let driver = match bus {
-        Bus::Pci => "virtio-blk-pci",
-        Bus::Mmio => "virtio-blk-device",
-        Bus::None => {
+    let driver = match (disk.media, machine.bus) {
+        (_, Bus::None) => {
             let disk = quote(disk.name.as_str());
             return Err(Error::usage(format!("the machine has no bus for the disk {disk}")));
         }
+        (Media::Cdrom, _) if machine.ata => "ide-cd",
+        (Media::Cdrom, _) => "scsi-cd",
+        (Media::Disk, Bus::Pci) => "virtio-blk-pci",
+        (Media::Disk, Bus::Mmio) => "virtio-blk-device",
     };
     let id = format!("disk-{}", disk.name);
     let mut node = node(disk, path, devices)?;
@@ -39,6 +64,9 @@ pub(super) fn add(
     }
     if let Some(bootindex) = disk.bootindex {
         device["bootindex"] = json!(bootindex);
+    }
+    if driver == "scsi-cd" {
+        device["bus"] = json!(format!("{CONTROLLER}.0"));
     }
     if matches!(disk.cache, Some(Cache::Writethrough | Cache::Directsync)) {
         device["write-cache"] = json!("off");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::definition::name::{VmId, VmName};
-use crate::definition::types::{Accel, Cpu, Definition, Program, Vga};
+use crate::definition::types::{Accel, Card, Cpu, Definition, Program, Vga};
 use crate::error::{Error, Result, quote};
 use crate::qemu::machine::{self, Bus, Machine};
 
@@ -22,6 +22,7 @@ mod disks;
 mod tests;
 mod words;
 
+pub(crate) use self::cards::netdev_id;
 use self::words::{Words, utf8};
 
 /// Root ports of a VM that does not say.
@@ -127,10 +128,7 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
         slots if machine.express => root_ports(&mut words, slots.unwrap_or(HOTPLUG_SLOTS)),
         _ => {}
     }
-    for disk in &definition.storage {
-        let path = disk.path(vm.folder);
-        disks::add(&mut words, disk, &path, &host.block_devices, machine.bus)?;
-    }
+    disks::add(&mut words, &definition.storage, vm.folder, &host.block_devices, machine)?;
     cards::add(&mut words, definition.network.as_deref(), vm.id, machine.bus)?;
 
     match (definition.agent, variant(machine.bus), wires.agent) {
@@ -152,6 +150,12 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
 
     boot(&mut words, definition)?;
     Ok(words.into_argv(&definition.args))
+}
+
+/// The network cards that a VM gets from this binary, each with its address.
+pub(crate) fn cards(definition: &Definition, id: &VmId, binary: &Path) -> Vec<Card> {
+    let machine = Machine::of(machine_type(definition, binary));
+    cards::of(definition.network.as_deref(), id, machine.bus)
 }
 
 /// The machine type that a VM gets from this binary.

@@ -294,3 +294,34 @@ fn memory_and_boot_are_told_with_their_units() {
     assert!(after(&argv, "-sandbox").is_empty() && after(&argv, "-serial").is_empty());
     assert_eq!(argv[argv.len() - 2..], ["-device", "edu"]);
 }
+
+#[test]
+fn ports_are_forwarded_from_the_address_that_is_given_or_from_this_host_alone() {
+    let ports = json!(["8080:80", "auto:22", "0.0.0.0:5353:53/udp"]);
+    let argv = argv(json!({"network": [{"ports": ports}]}));
+    assert_eq!(
+        after(&argv, "-netdev"),
+        ["user,id=net-net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:127.0.0.1:0-:22,\
+          hostfwd=udp:0.0.0.0:5353-:53"]
+    );
+}
+
+#[test]
+fn a_cdrom_is_the_drive_that_the_machine_has() {
+    for (machine, expected) in [
+        ("q35", &["ide-cd"][..]),
+        ("pc-i440fx-7.2", &["ide-cd"]),
+        ("virt", &["virtio-scsi-pci", "scsi-cd"]),
+        ("microvm", &["virtio-scsi-device", "scsi-cd"]),
+    ] {
+        let storage = json!([{"file": "/x.iso", "bootindex": 0}]);
+        let argv = argv(json!({"machine": machine, "storage": storage}));
+        let found: Vec<String> = drivers(&argv)
+            .into_iter()
+            .filter(|driver| driver.contains("scsi") || driver.contains("-cd"))
+            .collect();
+        assert_eq!(found, expected, "{machine}");
+        let node: Value = serde_json::from_str(after(&argv, "-blockdev")[0]).unwrap();
+        assert_eq!((&node["driver"], &node["read-only"]), (&json!("raw"), &json!(true)));
+    }
+}

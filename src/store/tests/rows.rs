@@ -8,15 +8,6 @@ use crate::error::{Kind, Result};
 
 /// The questions that the indices over labels and autostart are for.
 impl Store {
-    /// The VMs with `"labels": {KEY: VALUE}`, by name.
-    fn labelled(&self, key: &str, value: &str) -> Result<Vec<Row>> {
-        let sql = format!(
-            "{COLUMNS} WHERE id IN (SELECT vm_id FROM label WHERE key = ?1 AND value = ?2)
-             ORDER BY name"
-        );
-        self.read(|db| rows(db, &sql, [key, value]))
-    }
-
     /// The VMs that start with the host, by name.
     fn autostarting(&self) -> Result<Vec<Row>> {
         let sql = "WHERE json_extract(definition, '$.autostart') = 1 ORDER BY name";

@@ -1,0 +1,77 @@
+//! The rows of the commands that talk with VMs, move them, and serve the host.
+
+use super::VM;
+use crate::cli::table::{Arity, Command, Group, Operand, Verb};
+
+pub(super) const QMP: Command = Command {
+    verb: Verb::Qmp,
+    word: "qmp",
+    group: Group::Talk,
+    summary: "send a QMP command to QEMU",
+    about: "\
+Prints QEMU's answer as JSON, or with -o columns of it, a line for each item of
+a list; an error of QEMU's is an error here, too. The value of KEY=VALUE is a
+text, that of KEY:=JSON any JSON. The whole request may be given as one JSON
+object instead.",
+    operands: &[
+        VM,
+        Operand { name: "COMMAND|JSON", arity: Arity::One },
+        Operand { name: "KEY=VALUE|KEY:=JSON", arity: Arity::Any },
+    ],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("qmp web query-status", "a command without arguments"),
+        ("qmp web set_link name=net0 up:=false", "a text and a JSON value"),
+        ("qmp web '{\"execute\":\"query-block\"}'", "a request word for word"),
+    ],
+};
+
+pub(super) const CMDLINE: Command = Command {
+    verb: Verb::Cmdline,
+    word: "cmdline",
+    group: Group::Move,
+    summary: "print the command line of a VM's QEMU",
+    about: "\
+As a shell would read it; with --json as one array, word for word. Of a running
+VM it is the command line that runs.",
+    operands: &[VM],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: false,
+    examples: &[("cmdline web", "what \"start web\" runs")],
+};
+
+pub(super) const DOCTOR: Command = Command {
+    verb: Verb::Doctor,
+    word: "doctor",
+    group: Group::Host,
+    summary: "look whether this host can run VMs",
+    about: "\
+QEMU and its version, the kernel, KVM, the folders, the database, and what lies
+there that belongs to no VM. Changes nothing. Exits with 1 where something is
+wrong, and says what to do about it.",
+    operands: &[],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: true,
+    examples: &[("doctor", "one line a finding"), ("doctor -o check,ok", "for scripts")],
+};
+
+pub(super) const HELP: Command = Command {
+    verb: Verb::Help,
+    word: "help",
+    group: Group::Host,
+    summary: "explain a command or a topic",
+    about: "Without an operand: what there is.",
+    operands: &[Operand { name: "COMMAND|TOPIC", arity: Arity::Optional }],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: false,
+    examples: &[("help stop", "one command"), ("help exit-codes", "a topic")],
+};

@@ -1,0 +1,116 @@
+//! The rows of the commands that start VMs, stop them and press their buttons.
+
+use super::{DRY_RUN, VMS};
+use crate::cli::table::{Command, Flag, Group, Verb};
+
+pub(super) const START: Command = Command {
+    verb: Verb::Start,
+    word: "start",
+    group: Group::Run,
+    summary: "start VMs",
+    about: "\
+Returns when QEMU is up and answers, or at once with QEMU's own words when it
+does not come up. A running VM is left as it is, a paused one goes on, a
+stopping one is started again when it has ended.",
+    operands: &[VMS],
+    definition: false,
+    flags: &[(Flag::Paused, "do not let the guest run yet"), DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("start web", "one VM"),
+        ("start web db", "two, side by side"),
+        ("start web --paused", "until \"resume web\" the guest stands still"),
+    ],
+};
+
+pub(super) const STOP: Command = Command {
+    verb: Verb::Stop,
+    word: "stop",
+    group: Group::Run,
+    summary: "stop VMs",
+    about: "\
+Asks the guest to shut down, as its power button does. A guest that has not
+ended after its stop_timeout (60 s), or after --timeout, is ended, and a note
+says so. Returns when QEMU is gone. A stopped VM is left as it is.",
+    operands: &[VMS],
+    definition: false,
+    flags: &[
+        (Flag::Force, "do not ask the guest: end QEMU now"),
+        (Flag::NoKill, "never end a guest that goes on: exit 5, and it runs"),
+        (Flag::NoWait, "ask the guest, and do not wait for it"),
+        DRY_RUN,
+    ],
+    excludes: &[&[Flag::Force, Flag::NoKill, Flag::NoWait]],
+    objects: true,
+    examples: &[
+        ("stop web", "an orderly shutdown"),
+        ("stop --all --timeout 2m", "every VM, side by side"),
+        ("stop web --force", "a power cut"),
+    ],
+};
+
+pub(super) const RESTART: Command = Command {
+    verb: Verb::Restart,
+    word: "restart",
+    group: Group::Run,
+    summary: "stop VMs, and start them again",
+    about: "\
+As \"stop\" and then \"start\" do, each VM on its own. A stopped VM is started. The
+new QEMU is what the definition says now.",
+    operands: &[VMS],
+    definition: false,
+    flags: &[(Flag::Force, "do not ask the guest: end QEMU now"), DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("restart web", "an orderly shutdown, and up again"),
+        ("restart -l env=test --force", "power cuts"),
+    ],
+};
+
+pub(super) const RESET: Command = Command {
+    verb: Verb::Reset,
+    word: "reset",
+    group: Group::Run,
+    summary: "press the reset button of VMs",
+    about: "\
+The guest starts anew without being asked, in the same QEMU. A paused VM stays
+paused.",
+    operands: &[VMS],
+    definition: false,
+    flags: &[DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[("reset web", "as the button does")],
+};
+
+pub(super) const PAUSE: Command = Command {
+    verb: Verb::Pause,
+    word: "pause",
+    group: Group::Run,
+    summary: "let VMs stand still",
+    about: "\
+The guest's processors stop; its memory and its devices stay. A paused VM is
+left as it is.",
+    operands: &[VMS],
+    definition: false,
+    flags: &[DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[("pause web", "until \"resume web\"")],
+};
+
+pub(super) const RESUME: Command = Command {
+    verb: Verb::Resume,
+    word: "resume",
+    group: Group::Run,
+    summary: "let paused VMs go on",
+    about: "A VM that runs is left as it is.",
+    operands: &[VMS],
+    definition: false,
+    flags: &[DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[("resume web", "go on where it was paused")],
+};

@@ -1,0 +1,275 @@
+//! `doctor`: whether this host can run VMs, and whether what lies here is whole. Changes nothing.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::context::Context;
+use crate::cli::output::{Column, Output, Shape, plain};
+use crate::error::{Error, Kind, Result};
+use crate::private::check_private;
+use crate::qemu::{machine, program};
+use crate::sys;
+
+/// For a program to say its version.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+/// What QEMU and Linux must be at least, as major and minor version.
+const OLDEST_QEMU: (u32, u32) = (7, 0);
+const OLDEST_LINUX: (u32, u32) = (5, 4);
+/// Where less is free, logs and images will soon meet the end of the disk.
+const LITTLE_SPACE: u64 = 256 << 20;
+
+const SHAPE: Shape = Shape {
+    list: false,
+    columns: &[
+        Column { title: "CHECK", path: "check", show: plain },
+        Column { title: "RESULT", path: "result", show: plain },
+        Column { title: "FOUND", path: "found", show: plain },
+    ],
+    fields: &["check", "ok", "result", "found", "hint"],
+};
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    /// False for what must be mended.
+    ok: bool,
+    /// `ok`, `note` for what may be meant so, or `wrong`.
+    result: &'static str,
+    found: String,
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+        Finding { check, ok: true, result: "ok", found: found.into(), hint: None }
+    }
+
+    fn note(check: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
+        let hint = Some(hint.into());
+        Finding { check, ok: true, result: "note", found: found.into(), hint }
+    }
+
+    fn wrong(check: &'static str, error: &Error) -> Finding {
+        let hint = error.hint.clone();
+        Finding { check, ok: false, result: "wrong", found: error.message.clone(), hint }
+    }
+
+    fn of(check: &'static str, found: Result<String>) -> Finding {
+        found.map_or_else(|error| Finding::wrong(check, &error), |found| Finding::ok(check, found))
+    }
+}
+
+pub(super) fn doctor(context: &Context<'_>) -> Result<u8> {
+    let mut output = Output::new(context.invocation, SHAPE)?;
+    let mut findings = vec![
+        Finding::of("qemu", qemu()),
+        qemu_img(),
+        Finding::of("linux", linux()),
+        kvm(),
+        Finding::of("data", data(context)),
+        space(context),
+        Finding::of("database", database(context)),
+    ];
+    findings.extend(strays(context));
+    let all_ok = findings.iter().all(|finding| finding.ok);
+    for finding in &findings {
+        output.object(finding)?;
+    }
+    output.finish()?;
+    for finding in findings.iter().filter(|_| !context.invocation.quiet()) {
+        if let Some(hint) = &finding.hint {
+            context.note(&format!("{}: {hint}", finding.check));
+        }
+    }
+    Ok(if all_ok { 0 } else { Kind::Failed.exit_code() })
+}
+
+fn qemu() -> Result<String> {
+    let path = program::find(machine::default_program().as_ref())?;
+    let said = first_line(&path)?;
+    let version = said.split("version ").nth(1).unwrap_or_default();
+    let old = || {
+        Error::failed(format!("{} is {said}", path.display()))
+            .hint(format!("maqet needs QEMU {}.{} or newer", OLDEST_QEMU.0, OLDEST_QEMU.1))
+    };
+    if is_at_least(version, OLDEST_QEMU) { Ok(said) } else { Err(old()) }
+}
+
+fn qemu_img() -> Finding {
+    match program::find("qemu-img".as_ref()) {
+        Ok(path) => Finding::ok("qemu-img", path.display().to_string()),
+        Err(error) => {
+            let hint = "without it no disk can be made; install QEMU's utilities";
+            Finding::note("qemu-img", error.message, hint)
+        }
+    }
+}
+
+fn linux() -> Result<String> {
+    let path = "/proc/sys/kernel/osrelease";
+    let release = std::fs::read_to_string(path)
+        .map_err(|error| Error::io(format_args!("read {path}"), &error))?;
+    let release = release.trim();
+    let old = || {
+        Error::failed(format!("Linux is {release}"))
+            .hint(format!("maqet needs Linux {}.{} or newer", OLDEST_LINUX.0, OLDEST_LINUX.1))
+    };
+    if is_at_least(release, OLDEST_LINUX) { Ok(release.to_owned()) } else { Err(old()) }
+}
+
+fn kvm() -> Finding {
+    if sys::kvm_opens() {
+        return Finding::ok("kvm", "/dev/kvm opens");
+    }
+    let there = Path::new("/dev/kvm").exists();
+    let (found, hint) = match there {
+        true => ("/dev/kvm cannot be opened", "become a member of its group"),
+        false => ("there is no /dev/kvm", "load the module kvm_intel or kvm_amd, if there is one"),
+    };
+    Finding::note("kvm", found, format!("guests run under TCG, slowly; {hint}"))
+}
+
+fn data(context: &Context<'_>) -> Result<String> {
+    let folder = context.folders.data();
+    match folder.exists() {
+        true => check_private(folder).map(|()| folder.display().to_string()),
+        false => Ok(format!("{} is made by the first \"maqet add\"", folder.display())),
+    }
+}
+
+fn space(context: &Context<'_>) -> Finding {
+    let mut folder = context.folders.data();
+    while let (false, Some(above)) = (folder.exists(), folder.parent()) {
+        folder = above;
+    }
+    match sys::free_bytes(folder) {
+        Ok(free) if free < LITTLE_SPACE => Finding::note(
+            "space",
+            format!("{} MiB are free in {}", free >> 20, folder.display()),
+            "make room before logs and images need it",
+        ),
+        Ok(free) => Finding::ok("space", format!("{} MiB are free", free >> 20)),
+        Err(error) => {
+            let error =
+                Error::io(format_args!("ask for free space in {}", folder.display()), &error);
+            Finding::wrong("space", &error)
+        }
+    }
+}
+
+fn database(context: &Context<'_>) -> Result<String> {
+    match context.store_to_read()? {
+        None => Ok("there is none yet".to_owned()),
+        Some(store) => {
+            store.check_integrity()?;
+            Ok(format!("{} VMs", store.all()?.len()))
+        }
+    }
+}
+
+/// VMs without their folder, and folders without their VM.
+fn strays(context: &Context<'_>) -> Vec<Finding> {
+    let Ok(Some(store)) = context.store_to_read() else { return Vec::new() };
+    let Ok(rows) = store.all() else { return Vec::new() };
+    let stored: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let names = |folder: &Path| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    };
+    let vms = context.folders.data().join("vms");
+    let folders = names(&vms);
+    let mut findings = Vec::new();
+    for row in rows.iter().filter(|row| !folders.contains(&row.id)) {
+        let error =
+            Error::failed(format!("the VM {} has no folder in {}", row.name, vms.display()))
+                .hint(format!("\"maqet rm {}\" removes it, \"maqet add\" makes it anew", row.name));
+        findings.push(Finding::wrong("vms", &error));
+    }
+    for id in folders.difference(&stored) {
+        let path = vms.join(id);
+        findings.push(Finding::note(
+            "vms",
+            format!("{} belongs to no VM", path.display()),
+            format!("look into {} and remove it", path.display()),
+        ));
+    }
+    for id in names(&context.folders.live()).difference(&stored) {
+        let path = context.folders.live_link(id);
+        findings.push(Finding::note(
+            "vms",
+            format!("{} belongs to no VM", path.display()),
+            "a link that nobody needs; it may be removed",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("vms", "every VM has its folder, every folder its VM"));
+    }
+    findings
+}
+
+/// Whether a version such as `7.2.22 (Debian …)` is at least this one.
+fn is_at_least(version: &str, least: (u32, u32)) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= least,
+        _ => false,
+    }
+}
+
+/// What a program says when it is asked for its version.
+fn first_line(path: &Path) -> Result<String> {
+    let cannot = |error: std::io::Error| {
+        Error::io(format_args!("ask {} for its version", path.display()), &error)
+    };
+    let mut child = Command::new(path)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(cannot)?;
+    let deadline = Instant::now() + VERSION_LIMIT;
+    let mut said = Vec::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        let mut chunk = [0; 4096];
+        while said.len() < 64 << 10 && sys::wait_readable(&stdout, deadline).map_err(cannot)? {
+            match stdout.read(&mut chunk).map_err(cannot)? {
+                0 => break,
+                length => said.extend_from_slice(&chunk[..length]),
+            }
+        }
+    }
+    // One that goes on talking, or says nothing, is not waited for.
+    let _ = child.kill();
+    let _ = child.wait();
+    let text = String::from_utf8_lossy(&said);
+    match text.lines().next() {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(Error::failed(format!("{} does not say its version", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_by_number() {
+        for (version, expected) in [
+            ("7.2.22 (Debian 1:7.2+dfsg)", true),
+            ("7.0.0", true),
+            ("10.0.2", true),
+            ("6.2.0", false),
+            ("", false),
+            ("seven", false),
+        ] {
+            assert_eq!(is_at_least(version, OLDEST_QEMU), expected, "{version}");
+        }
+        assert!(is_at_least("6.18.44-rc1", OLDEST_LINUX) && !is_at_least("5.3.0", OLDEST_LINUX));
+    }
+}

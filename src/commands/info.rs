@@ -1,0 +1,283 @@
+//! `info`: what VMs are made of, defaults filled in.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::context::{Context, Vm};
+use crate::cli::output::{Column, Output, Shape, plain};
+use crate::control::ask::{Patience, Question, Reply, ask_one};
+use crate::control::life::{self, Life};
+use crate::definition::name::VmId;
+use crate::definition::port::Port;
+use crate::definition::types::{Cpu, Definition, Disk, Link, Media};
+use crate::error::{Error, Result};
+use crate::qemu::{argv, usernet};
+use crate::sys;
+use crate::wire::message::{Call, Request};
+use crate::wire::status::State;
+
+/// For QEMU to tell its ports.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+const SHAPE: Shape = Shape {
+    list: false,
+    columns: &[Column { title: "NAME", path: "name", show: plain }],
+    fields: &[
+        "id",
+        "name",
+        "description",
+        "labels.*",
+        "state",
+        "binary",
+        "machine",
+        "accel",
+        "cpus",
+        "memory",
+        "storage.*",
+        "network.*",
+        "protect",
+        "folder",
+    ],
+};
+
+/// One VM; sizes are bytes.
+#[derive(Debug, Serialize)]
+struct Info {
+    id: String,
+    name: String,
+    description: Option<String>,
+    labels: std::collections::BTreeMap<String, String>,
+    state: State,
+    binary: String,
+    machine: String,
+    accel: String,
+    cpus: u32,
+    memory: u64,
+    storage: Vec<Drive>,
+    network: Vec<Network>,
+    protect: bool,
+    folder: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Drive {
+    name: String,
+    media: &'static str,
+    r#type: &'static str,
+    file: String,
+    /// As the definition has it: how large the image is made.
+    size: Option<u64>,
+    /// What the image takes on the host; none where it does not exist yet.
+    allocated: Option<u64>,
+    readonly: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Network {
+    name: String,
+    r#type: &'static str,
+    mac: String,
+    ports: Vec<Forward>,
+}
+
+#[derive(Debug, Serialize)]
+struct Forward {
+    address: String,
+    /// None for an `auto` port of a VM that does not run.
+    host: Option<u16>,
+    guest: u16,
+    protocol: &'static str,
+}
+
+pub(super) fn info(context: &Context<'_>) -> Result<u8> {
+    let mut output = Output::new(context.invocation, SHAPE)?;
+    let vms = context.vms()?;
+    let names: Vec<(String, String)> =
+        vms.iter().map(|vm| (vm.id.clone(), vm.name.clone())).collect();
+    let mut codes = Vec::new();
+    for (vm, life) in vms.iter().zip(life::look(&context.folders, &names)) {
+        let known = life.and_then(|life| gather(context, vm, &life));
+        codes.push(match known {
+            Ok(info) => {
+                if output.wants_objects() {
+                    output.object(&info)?;
+                } else {
+                    output.guest(for_eyes(&info).as_bytes())?;
+                }
+                0
+            }
+            Err(error) => context.tell("cannot tell what makes up", vm, error),
+        });
+    }
+    context.finish(output, codes)
+}
+
+fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
+    let definition = context.definition(vm)?;
+    let imagined = argv::Host::unseen(&definition);
+    let host = argv::Host { kvm: sys::kvm_opens(), ..imagined };
+    let folder = context.folders.vm(&vm.id);
+    let live = match life.responding {
+        Some(true) => ports_now(context, vm)?,
+        _ => Vec::new(),
+    };
+    Ok(Info {
+        id: vm.id.clone(),
+        name: vm.name.clone(),
+        state: life.state,
+        machine: argv::machine_type(&definition, &host.binary).to_owned(),
+        accel: life.accel.clone().unwrap_or_else(|| argv::accel(&definition, &host).to_owned()),
+        binary: host.binary.display().to_string(),
+        cpus: match definition.cpu {
+            Cpu::Count(count) => count,
+            Cpu::Topology { sockets, cores, threads } => sockets * cores * threads,
+        },
+        memory: definition.memory,
+        storage: definition.storage.iter().map(|disk| drive(disk, folder.path())).collect(),
+        network: network(&definition, &VmId::parse(&vm.id)?, &host.binary, &live),
+        protect: definition.protect,
+        folder: folder.path().display().to_string(),
+        description: definition.description,
+        labels: definition.labels,
+    })
+}
+
+fn drive(disk: &Disk, folder: &Path) -> Drive {
+    use std::os::unix::fs::MetadataExt;
+    let path = disk.path(folder);
+    Drive {
+        name: disk.name.to_string(),
+        media: match disk.media {
+            Media::Disk => "disk",
+            Media::Cdrom => "cdrom",
+        },
+        r#type: disk.format.as_str(),
+        // stat(2) counts blocks of 512 bytes, whatever the file system's are.
+        allocated: std::fs::metadata(&path).ok().map(|found| found.blocks() * 512),
+        file: path.display().to_string(),
+        size: disk.size,
+        readonly: disk.readonly,
+    }
+}
+
+fn network(
+    definition: &Definition,
+    id: &VmId,
+    binary: &Path,
+    live: &[(String, Port)],
+) -> Vec<Network> {
+    let cards = argv::cards(definition, id, binary).into_iter();
+    cards
+        .map(|card| {
+            let netdev = argv::netdev_id(card.name.as_str());
+            let now = |port: &Port| {
+                let same = |(on, there): &&(String, Port)| {
+                    *on == netdev
+                        && there.guest == port.guest
+                        && there.protocol == port.protocol
+                        && (port.host.is_none() || there.host == port.host)
+                };
+                live.iter().find(same).map_or(*port, |(_, there)| *there)
+            };
+            Network {
+                name: card.name.to_string(),
+                r#type: match card.link {
+                    Link::User => "user",
+                    Link::None => "none",
+                },
+                mac: card.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+                ports: card.ports.iter().map(|port| forward(now(port))).collect(),
+            }
+        })
+        .collect()
+}
+
+fn forward(port: Port) -> Forward {
+    Forward {
+        address: port.address.to_string(),
+        host: port.host,
+        guest: port.guest,
+        protocol: port.protocol.as_str(),
+    }
+}
+
+/// The ports on which the running QEMU listens.
+fn ports_now(context: &Context<'_>, vm: &Vm) -> Result<Vec<(String, Port)>> {
+    let arguments = Map::from_iter([("command-line".to_owned(), json!("info usernet"))]);
+    let call = Call::Qmp { command: "human-monitor-command".into(), arguments };
+    let question = Question { id: vm.id.clone(), request: Request::from(call), repeatable: true };
+    let patience =
+        Patience { answered: Some(context.deadline(ANSWER_LIMIT)), ..Patience::of(ANSWER_LIMIT) };
+    match ask_one(&context.folders, question, patience) {
+        Reply::Answer(answer) => Ok(usernet::ports(answer?["return"].as_str().unwrap_or_default())),
+        Reply::NoRunner => Err(Error::conflict("it has just ended").hint("try again")),
+        Reply::Silent(error) | Reply::Late(error) => Err(error),
+    }
+}
+
+fn for_eyes(info: &Info) -> String {
+    let mut page = String::new();
+    let mut row = |key: &str, value: &str| page.push_str(&format!("{key:<12}{value}\n"));
+    row("name", &info.name);
+    row("id", &info.id);
+    if let Some(description) = &info.description {
+        row("description", description);
+    }
+    for (key, value) in &info.labels {
+        row("label", &format!("{key}={value}"));
+    }
+    row("state", info.state.name());
+    row("machine", &format!("{}, {} ({})", info.machine, info.accel, info.binary));
+    row("cpus", &info.cpus.to_string());
+    row("memory", &size(info.memory));
+    for Drive { name, media, r#type, file, size: made, allocated, readonly } in &info.storage {
+        let made = made.map(|bytes| format!(", {} in all", size(bytes))).unwrap_or_default();
+        let taken = match allocated {
+            Some(bytes) => format!(", {} on the host", size(*bytes)),
+            None => ", not there yet".to_owned(),
+        };
+        let readonly = if *readonly { ", read-only" } else { "" };
+        row(media, &format!("{name}: {file} ({type}{made}{taken}{readonly})"));
+    }
+    for Network { name, r#type, mac, ports } in &info.network {
+        row("card", &format!("{name}: {type}, {mac}"));
+        for Forward { address, host, guest, protocol } in ports {
+            let host = host.map_or("auto".to_owned(), |host| host.to_string());
+            row("port", &format!("{address}:{host} to {guest}/{protocol}"));
+        }
+    }
+    if info.protect {
+        row("protect", &Value::from(true).to_string());
+    }
+    row("folder", &info.folder);
+    page
+}
+
+/// Bytes for eyes: in the largest unit of 1024 of which there is at least one.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) if bytes.is_multiple_of(unit) => format!("{} {name}", bytes / unit),
+        Some((unit, name)) => {
+            format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
+        }
+        None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_shown_in_its_largest_unit() {
+        for (bytes, text) in
+            [(0, "0 bytes"), (1 << 30, "1 GiB"), (196_616, "192.0 KiB"), (3 << 19, "1.5 MiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
