@@ -49,7 +49,10 @@ fn runner_main(words: Vec<OsString>) -> ExitCode {
 fn command_main(words: Vec<OsString>) -> ExitCode {
     let json = cli::wants_json(&words);
     let outcome = cli::parse(words).and_then(|invocation| {
-        begin_log(invocation.times(cli::table::Flag::Verbose));
+        // A VM in the foreground has a log of its own.
+        if invocation.verb != cli::table::Verb::Run {
+            begin_log(invocation.times(cli::table::Flag::Verbose));
+        }
         commands::run(&invocation)
     });
     match outcome {

@@ -66,6 +66,9 @@ impl Environment {
     }
 }
 
+/// What the folder of a VM that is stored nowhere ends in: no id and no name does.
+const SCRATCH: &str = ".rm";
+
 /// The folders of this invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folders {
@@ -160,6 +163,26 @@ impl Folders {
         Err(refusal.unwrap_or_else(|| {
             Error::failed("there is no folder for sockets").hint("name one with --runtime-dir")
         }))
+    }
+
+    /// Folders for a VM that is stored nowhere: its own lies where its socket does, in `NAME.rm`
+    /// under the first runtime folder that serves.
+    ///
+    /// # Errors
+    /// As of `make_runtime`.
+    pub(crate) fn make_scratch(&self, name: &str) -> Result<Folders> {
+        let made = self.make_runtime(&format!("{name}{SCRATCH}"))?;
+        let scratch = Folders { data: made.0, runtime: self.runtime.clone() };
+        scratch.make_data()?;
+        Ok(scratch)
+    }
+
+    /// The scratch folders that there are, those of VMs that run among them.
+    pub(crate) fn scratches(&self) -> Vec<Folders> {
+        let is_scratch = |path: &PathBuf| path.to_string_lossy().ends_with(SCRATCH);
+        let folders = self.runtime.iter().filter_map(|base| std::fs::read_dir(base).ok());
+        let paths = folders.flatten().flatten().map(|entry| entry.path()).filter(is_scratch);
+        paths.map(|data| Folders { data, runtime: self.runtime.clone() }).collect()
     }
 
     /// The same folders as a runner is told them: its candidates in order.

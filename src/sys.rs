@@ -276,6 +276,63 @@ pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// Standard input as a descriptor, past the standard library's buffer.
+pub(crate) fn standard_input() -> BorrowedFd<'static> {
+    rustix::stdio::stdin()
+}
+
+/// Standard output as a descriptor, past the standard library's buffer.
+pub(crate) fn standard_output() -> BorrowedFd<'static> {
+    rustix::stdio::stdout()
+}
+
+/// read(2).
+pub(crate) fn read(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(fd, buffer)?)
+}
+
+/// write(2).
+pub(crate) fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::write(fd, bytes)?)
+}
+
+/// Sends what a socket takes now; none where the descriptor is no socket.
+pub(crate) fn send_now(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>> {
+    use rustix::net::SendFlags;
+    match rustix::net::send(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+        Err(rustix::io::Errno::NOTSOCK) => Ok(None),
+        sent => Ok(Some(sent?)),
+    }
+}
+
+/// Whether this process group is the one that may read from this terminal.
+pub(crate) fn owns_terminal(terminal: impl AsFd) -> bool {
+    rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+/// What the terminal on standard input was like before it was changed.
+#[derive(Debug)]
+pub(crate) struct Terminal(rustix::termios::Termios);
+
+impl Terminal {
+    /// Gives each key as it is typed, without an echo; ^C, ^\\ and ^Z stay signals.
+    pub(crate) fn unbuffered() -> Option<Terminal> {
+        use rustix::termios::{InputModes, LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let before = tcgetattr(standard_input()).ok()?;
+        let mut unbuffered = before.clone();
+        unbuffered.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        unbuffered.input_modes.remove(InputModes::ICRNL);
+        tcsetattr(standard_input(), OptionalActions::Now, &unbuffered).ok()?;
+        Some(Terminal(before))
+    }
+
+    /// Makes the terminal what it was.
+    pub(crate) fn restore(self) {
+        use rustix::termios::{OptionalActions, tcsetattr};
+        let _ = tcsetattr(standard_input(), OptionalActions::Now, &self.0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ pub(super) fn instead_of(word: &str) -> Option<&'static str> {
 const WORDS: &[(&[&str], &str)] = &[
     (&["create", "new", "define", "init"], "\"maqet add\" defines a VM"),
     (
-        &["launch", "run"],
+        &["launch"],
         "\"maqet add --start\" makes a VM and starts it, \"maqet start\" one that exists",
     ),
     (&["delete", "remove", "del", "undefine"], "\"maqet rm\" removes a VM"),

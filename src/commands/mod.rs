@@ -9,6 +9,8 @@ mod button;
 mod cmdline;
 mod context;
 mod doctor;
+mod ephemeral;
+mod foreground;
 mod info;
 mod logs;
 mod look;
@@ -16,6 +18,7 @@ mod power;
 mod qmp;
 mod rehearsal;
 mod rm;
+mod run;
 mod settings;
 mod show;
 mod sources;
@@ -55,6 +58,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Reset => button::reset(&Context::new(invocation)?),
         Verb::Pause => button::pause(&Context::new(invocation)?),
         Verb::Resume => button::resume(&Context::new(invocation)?),
+        Verb::Run => run::run(&Context::new(invocation)?),
         Verb::Ls => look::ls(&Context::new(invocation)?),
         Verb::Status => look::status(&Context::new(invocation)?),
         Verb::Info => info::info(&Context::new(invocation)?),

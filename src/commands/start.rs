@@ -94,7 +94,7 @@ fn begin(context: &Context<'_>, vm: &Vm, deadline: Instant) -> Result<Begun> {
     Start::begin(mission(context, vm)?, deadline).map(|start| Begun::Spawned(Box::new(start)))
 }
 
-fn mission(context: &Context<'_>, vm: &Vm) -> Result<Mission> {
+pub(super) fn mission(context: &Context<'_>, vm: &Vm) -> Result<Mission> {
     let id = VmId::parse(&vm.id)?;
     Ok(Mission { id, level: context.runner_log_level(), folders: context.folders.clone() })
 }
@@ -203,7 +203,7 @@ fn resume(context: &Context<'_>, vm: &Vm) -> Result<()> {
 }
 
 /// What the runner is to start: read once it holds the VM's locks, and never before.
-fn order(context: &Context<'_>, vm: &Vm) -> Result<Option<Order>> {
+pub(super) fn order(context: &Context<'_>, vm: &Vm) -> Result<Option<Order>> {
     let Some(store) = context.store_to_read()? else { return Ok(None) };
     let Some(row) = store.by_id(&vm.id)? else { return Ok(None) };
     let mut definition = context.effective(&row.definition)?;
@@ -219,7 +219,7 @@ fn order(context: &Context<'_>, vm: &Vm) -> Result<Option<Order>> {
 
 /// Stores what a start found out: the versioned type of the machine, at the first one, and the files
 /// that it made. A failure is no failure of the start: the next one stores it.
-fn remember(context: &Context<'_>, vm: &Vm) {
+pub(super) fn remember(context: &Context<'_>, vm: &Vm) {
     if let Err(error) = store_findings(context, vm) {
         let name = &vm.name;
         context
@@ -263,7 +263,7 @@ fn pins(version: &str, definition: &Map<String, Value>) -> bool {
 }
 
 /// Says that the guest's code will be translated, where nobody chose that.
-fn warn_of_tcg(context: &Context<'_>, vm: &Vm) {
+pub(super) fn warn_of_tcg(context: &Context<'_>, vm: &Vm) {
     use crate::definition::types::Accel;
     let auto = context.definition(vm).is_ok_and(|definition| definition.accel == Accel::Auto);
     if auto && !crate::sys::kvm_opens() {

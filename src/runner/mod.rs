@@ -1,4 +1,5 @@
-//! The process of one VM, from its locks to its end.
+//! The process of one VM, from its locks to its end: in a session of its own behind `start`, or in
+//! the foreground.
 //!
 //! It starts QEMU, speaks QMP with it, and serves clients until QEMU has ended. It is a set of
 //! descriptors and a pure state machine; it knows no database and no command line, and shares with
@@ -6,10 +7,12 @@
 //! a crash between any two of them leaves nothing that the next command does not put right.
 
 mod disks;
+mod front;
 mod home;
 pub(crate) mod launch;
 mod logs;
 mod monitor;
+mod notify;
 mod session;
 mod starter;
 mod state;
@@ -22,10 +25,12 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use self::front::Front;
 use self::home::Home;
 use self::launch::QemuEnds;
 use self::logs::{CappedLog, Lost, Record};
 use self::monitor::Monitor;
+pub(crate) use self::notify::Readiness;
 use self::session::Sessions;
 use self::starter::Starter;
 use self::state::Machine;
@@ -33,14 +38,14 @@ use self::streams::{AgentChannel, Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
 use crate::definition::name::VmName;
 use crate::definition::types::{Definition, Program};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
 use crate::private::check_private;
 use crate::qemu::{argv, machine, program};
 use crate::sys;
 use crate::time::Timestamp;
-use crate::wire::handoff::{FromRunner, Mission};
+use crate::wire::handoff::{FromRunner, Mission, Order};
 use crate::wire::runs::{End, Outcome};
 
 /// For a previous QEMU to be gone.
@@ -54,16 +59,78 @@ pub(crate) fn main(words: impl Iterator<Item = OsString>) -> Result<()> {
     sys::new_session().map_err(|error| Error::io("begin a session", &error))?;
     sys::private_umask();
     let mut starter = Starter::take()?;
-    match be_runner(&mission, &mut starter) {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            starter.say(&FromRunner::Failed(error.clone()));
-            Err(error)
-        }
+    let place = Place { front: None };
+    let error = match be_runner(&mission, &mut starter, place, Starter::order) {
+        Ok(Over::Held | Over::Ended(Ended { error: None, .. })) => return Ok(()),
+        Ok(Over::Ended(Ended { error: Some(error), .. })) | Err(error) => error,
+    };
+    starter.say(&FromRunner::Failed(error.clone()));
+    Err(error)
+}
+
+/// Is the runner of one VM in this process, with its console on standard input and output, until its
+/// QEMU has ended. `order` reads the definition, once both locks are held; `None`: no such VM.
+///
+/// # Errors
+/// `Kind::Conflict` where the VM has a runner already; what keeps QEMU from being started.
+pub(crate) fn foreground(
+    mission: &Mission,
+    readiness: Readiness,
+    order: impl FnOnce() -> Result<Option<Order>>,
+) -> Result<Exit> {
+    sys::private_umask();
+    // What the caller left open is for nobody else.
+    sys::close_inherited_on_exec();
+    let mut starter = Starter::Foreground(readiness);
+    let place = Place { front: Some(Front::new()) };
+    match be_runner(mission, &mut starter, place, |_| order())? {
+        Over::Held => Err(Error::conflict("it is running already").hint("stop it first")),
+        Over::Ended(ended) => Ok(Exit::of(ended)),
     }
 }
 
-fn be_runner(mission: &Mission, starter: &mut Starter) -> Result<()> {
+/// How a VM in the foreground ended.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    /// 0 when the guest shut down or was stopped, else QEMU's own, and 1 where a signal ended it.
+    pub(crate) code: u8,
+    /// Why, where that is not 0.
+    pub(crate) error: Option<Error>,
+}
+
+impl Exit {
+    fn of(Ended { end, error, stderr }: Ended) -> Exit {
+        if end.outcome == Outcome::Stopped {
+            return Exit { code: 0, error: None };
+        }
+        let code = end.exit_code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
+        let why = end.detail.unwrap_or_else(|| "QEMU ended".to_owned());
+        let error = error.unwrap_or_else(|| Error::failed(why).quoting(&stderr));
+        Exit { code: code.unwrap_or(Kind::Failed.exit_code()), error: Some(error) }
+    }
+}
+
+/// Where the VM runs.
+#[derive(Debug)]
+struct Place {
+    /// The console's way to standard input and output, in the foreground.
+    front: Option<Front>,
+}
+
+/// How it came out.
+#[derive(Debug)]
+enum Over {
+    /// Another runner holds the VM's lock.
+    Held,
+    Ended(Ended),
+}
+
+fn be_runner(
+    mission: &Mission,
+    starter: &mut Starter,
+    place: Place,
+    order: impl FnOnce(&mut Starter) -> Result<Option<Order>>,
+) -> Result<Over> {
     // Who holds the lock must survive a SIGHUP.
     let signals = Signals::register()?;
     let folder = mission.folders.vm(&mission.id.to_string());
@@ -71,21 +138,31 @@ fn be_runner(mission: &Mission, starter: &mut Starter) -> Result<()> {
         Attempt::Taken(lock) => lock,
         Attempt::Held => {
             starter.say(&FromRunner::Held { held: true });
-            return Ok(());
+            return Ok(Over::Held);
         }
         Attempt::Gone => return Err(Error::not_found("there is no such VM any more")),
     };
     check_private(folder.path())?;
     let lost = Lost::default();
-    begin_log(&folder, mission.level, &lost);
+    begin_log(&folder, mission.level, &lost, place.front.is_none());
     let guard = Guard::take(&folder.guard(), Instant::now() + GUARD_LIMIT)?;
     let mut record = Record::begin(&folder, lost.clone());
     let held = Held { folder: &folder, guard: &guard, lost: &lost };
-    match run(mission, &held, signals, starter, &mut record) {
-        Ok(Ended { end, error, stderr }) => {
+    let ordered = || {
+        starter.say(&FromRunner::Locked { locked: true });
+        let order = order(starter)?;
+        order.ok_or_else(|| Error::not_found("there is no such VM any more"))
+    };
+    let ended = match ordered() {
+        Ok(order) => run(mission, &held, signals, starter, &mut record, (order, place)),
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(ended) => {
+            let Ended { end, error, stderr } = &ended;
             log::info!("ended: {end:?}");
-            record.end(end, error.as_ref(), &stderr);
-            error.map_or(Ok(()), Err)
+            record.end(end.clone(), error.as_ref(), stderr);
+            Ok(Over::Ended(ended))
         }
         Err(error) => {
             log::error!("{error}");
@@ -111,9 +188,8 @@ fn run(
     signals: Signals,
     starter: &mut Starter,
     record: &mut Record,
+    (order, place): (Order, Place),
 ) -> Result<Ended> {
-    starter.say(&FromRunner::Locked { locked: true });
-    let order = starter.order()?.ok_or_else(|| Error::not_found("there is no such VM any more"))?;
     let vm = Definition::read(&order.definition)?;
     let name = VmName::parse(&order.name)?;
     sys::set_process_name(&format!("maqet:{name}"))
@@ -134,6 +210,7 @@ fn run(
             home: &mut home,
             record,
             lost: held.lost.clone(),
+            front: place.front,
             since: Timestamp::now(),
             waiting: Vec::new(),
         };
@@ -160,8 +237,8 @@ fn start_qemu(
     let (monitor, qemu_monitor) = UnixStream::pair().map_err(cannot)?;
     let agent = argv::wants_agent(definition, &host.binary).then(UnixStream::pair).transpose();
     let (agent, qemu_agent) = agent.map_err(cannot)?.unzip();
-    let (console_output, stdin) =
-        sys::pipe().map(|(theirs, ours)| (ours, theirs)).map_err(cannot)?;
+    let (stdin, console_input) = sys::pipe().map_err(cannot)?;
+    sys::set_nonblocking(&console_input).map_err(cannot)?;
     let console_log = CappedLog::begin(folder.log(Log::Console), (*lost).clone());
     let (console, stdout) = Output::console(console_log).map_err(cannot)?;
     let qemu_log = CappedLog::begin(folder.log(Log::Qemu), (*lost).clone());
@@ -193,7 +270,7 @@ fn start_qemu(
         pidfd,
         monitor: Monitor::new(monitor).map_err(cannot)?,
         console,
-        _console_input: console_output,
+        console_input: console_input.into(),
         stderr,
         agent: AgentChannel::new(agent).map_err(cannot)?,
     };
@@ -222,10 +299,11 @@ fn never_started(error: &Error) -> End {
     }
 }
 
-/// From here on what is logged, and what a panic would say, goes into the VM's own log.
-fn begin_log(folder: &VmFolder, level: log::LevelFilter, lost: &Lost) {
+/// From here on what is logged goes into the VM's own log, and `with_stderr` what a panic would say,
+/// too.
+fn begin_log(folder: &VmFolder, level: log::LevelFilter, lost: &Lost, with_stderr: bool) {
     let log = CappedLog::resume(folder.log(Log::Runner), lost.clone());
-    if let Some(file) = log.file() {
+    if let Some(file) = log.file().filter(|_| with_stderr) {
         let _ = sys::redirect_stderr(file);
     }
     let target = env_logger::Target::Pipe(Box::new(log));

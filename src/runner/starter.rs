@@ -1,13 +1,15 @@
-//! The runner's end of the private pair with the command that started it.
+//! Who started the runner, and is told how the start goes: a command at the other end of a private
+//! pair, or, for a VM in the foreground, whoever waits for its readiness.
 //!
-//! It carries a few lines once; see `wire::handoff`. Its end of file, before the VM runs, means that
-//! nobody waits for this start any more.
+//! The pair carries a few lines once; see `wire::handoff`. Its end of file, before the VM runs, means
+//! that nobody waits for this start any more.
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use super::notify::Readiness;
 use crate::error::{Error, Result};
 use crate::sys;
 use crate::wire::handoff::{FromRunner, LINE_LIMIT, Order, to_line};
@@ -19,8 +21,10 @@ const ORDER_LIMIT: Duration = Duration::from_secs(10);
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-pub(super) struct Starter {
-    stream: Option<UnixStream>,
+pub(super) enum Starter {
+    /// `None` once nobody is to be told anything more.
+    Command(Option<UnixStream>),
+    Foreground(Readiness),
 }
 
 impl Starter {
@@ -32,16 +36,19 @@ impl Starter {
         sys::peer(&stream).map_err(cannot)?;
         stream.set_write_timeout(Some(WRITE_LIMIT)).map_err(cannot)?;
         sys::detach_standard_streams().map_err(cannot)?;
-        Ok(Starter { stream: Some(stream) })
+        Ok(Starter::Command(Some(stream)))
     }
 
     pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
-        self.stream.as_ref().map(AsFd::as_fd)
+        match self {
+            Starter::Command(stream) => stream.as_ref().map(AsFd::as_fd),
+            Starter::Foreground(_) => None,
+        }
     }
 
     /// Writes one line; a command that is gone misses nothing.
     pub(super) fn say(&mut self, message: &FromRunner) {
-        if let Some(stream) = &mut self.stream {
+        if let Starter::Command(Some(stream)) = self {
             let _ = stream.write_all(&to_line(message));
         }
     }
@@ -49,7 +56,10 @@ impl Starter {
     /// Waits for the order; `None` when the command has closed the pair instead, for the VM is gone.
     pub(super) fn order(&mut self) -> Result<Option<Order>> {
         let cannot = |error| Error::io("read the definition from the command", &error);
-        let Some(stream) = &mut self.stream else { return Ok(None) };
+        let stream = match self {
+            Starter::Command(Some(stream)) => stream,
+            Starter::Command(None) | Starter::Foreground(_) => return Ok(None),
+        };
         let deadline = Instant::now() + ORDER_LIMIT;
         let mut lines = Lines::new(LINE_LIMIT);
         let mut buffer = [0; 8192];
@@ -74,16 +84,26 @@ impl Starter {
 
     /// Whether the command has gone; to be asked when the source is ready.
     pub(super) fn has_left(&mut self) -> bool {
-        let Some(stream) = &mut self.stream else { return false };
+        let Starter::Command(Some(stream)) = self else { return false };
         let left = matches!(stream.read(&mut [0; 64]), Ok(0) | Err(_));
         if left {
-            self.stream = None;
+            *self = Starter::Command(None);
         }
         left
     }
 
-    /// The VM runs: there is nothing left to tell.
+    /// The VM runs: the command has nothing left to hear, and who waits for readiness is told.
     pub(super) fn dismiss(&mut self) {
-        self.stream = None;
+        match self {
+            Starter::Command(stream) => *stream = None,
+            Starter::Foreground(readiness) => readiness.ready(),
+        }
+    }
+
+    /// The VM is being stopped.
+    pub(super) fn stopping(&mut self) {
+        if let Starter::Foreground(readiness) = self {
+            readiness.stopping();
+        }
     }
 }

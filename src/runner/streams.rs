@@ -54,8 +54,8 @@ impl Output {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Reads once into the log; false when there was nothing to read.
-    pub(super) fn drain(&mut self) -> bool {
+    /// Reads once into the log, and gives `tap` what was read; false when there was nothing.
+    pub(super) fn drain(&mut self, tap: impl FnOnce(&[u8])) -> bool {
         let Some(pipe) = &mut self.pipe else { return false };
         let mut buffer = vec![0; READ_PER_TURN];
         match pipe.read(&mut buffer) {
@@ -66,6 +66,7 @@ impl Output {
             Ok(count) => {
                 self.log.append(&buffer[..count]);
                 self.tail.push(&buffer[..count]);
+                tap(&buffer[..count]);
                 true
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => true,

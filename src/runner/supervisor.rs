@@ -5,6 +5,7 @@
 //! may wait and how long is each part's own. It never opens the database and never waits for a
 //! client, a disk or QEMU.
 
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::front::Front;
 use super::home::Home;
 use super::logs::{Lost, Record};
 use super::monitor::{Asker, Monitor, News};
@@ -27,7 +29,7 @@ use crate::qemu::{hint, machine};
 use crate::sys::{self, Interest, Signal};
 use crate::time::Timestamp;
 use crate::wire::runs::End;
-use crate::wire::status::Status;
+use crate::wire::status::{State, Status};
 
 mod serve;
 
@@ -52,8 +54,8 @@ pub(super) struct Qemu {
     pub(super) pidfd: OwnedFd,
     pub(super) monitor: Monitor,
     pub(super) console: Output,
-    /// Kept open: QEMU would see the end of its console's input.
-    pub(super) _console_input: OwnedFd,
+    /// Kept open in any case: QEMU would see the end of its console's input.
+    pub(super) console_input: File,
     pub(super) stderr: Output,
     pub(super) agent: AgentChannel,
 }
@@ -80,6 +82,8 @@ pub(super) struct Supervisor<'a> {
     pub(super) home: &'a mut Home,
     pub(super) record: &'a mut Record,
     pub(super) lost: Lost,
+    /// In the foreground: the console's other way.
+    pub(super) front: Option<Front>,
     /// When the present state began.
     pub(super) since: Timestamp,
     pub(super) waiting: Vec<Waiting>,
@@ -115,7 +119,8 @@ impl Supervisor<'_> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.machine.deadline().into_iter().chain(self.sessions.deadline()).min()
+        let front = self.front.as_ref().and_then(Front::deadline);
+        self.machine.deadline().into_iter().chain(self.sessions.deadline()).chain(front).min()
     }
 
     /// What to poll for, the console first.
@@ -135,6 +140,9 @@ impl Supervisor<'_> {
             .into_iter()
             .filter_map(|(source, fd)| Some((source, fd?, Interest::Read)))
             .collect();
+        if let Some(front) = &self.front {
+            sources.extend(front.sources(&qemu.console_input));
+        }
         sources.extend(qemu.monitor.source().map(|(fd, what)| (Source::Monitor, fd, what)));
         let sessions = self.sessions.sources();
         sources.extend(sessions.map(|(number, fd, what)| (Source::Session(number), fd, what)));
@@ -143,8 +151,18 @@ impl Supervisor<'_> {
 
     fn take(&mut self, source: Source) {
         match source {
-            Source::Console => drop(self.qemu.console.drain()),
-            Source::Stderr => drop(self.qemu.stderr.drain()),
+            Source::Console => drop(self.drain_console()),
+            Source::Stderr => drop(self.qemu.stderr.drain(|_| {})),
+            Source::Input | Source::ConsoleInput => {
+                if let Some(front) = &mut self.front {
+                    front.feed(source == Source::Input, &mut self.qemu.console_input);
+                }
+            }
+            Source::Front => {
+                if let Some(front) = &mut self.front {
+                    front.write();
+                }
+            }
             Source::Agent => self.qemu.agent.drain(),
             Source::Monitor => drop(self.hear_monitor()),
             Source::Exit => self.reap(),
@@ -168,6 +186,16 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Takes what the guest wrote; false when it wrote nothing.
+    fn drain_console(&mut self) -> bool {
+        let front = &mut self.front;
+        self.qemu.console.drain(|bytes| {
+            if let Some(front) = front {
+                front.push(bytes);
+            }
+        })
+    }
+
     /// Tells the machine what happened, and does what it says.
     fn tell(&mut self, input: Input) {
         let before = self.machine.state();
@@ -177,6 +205,9 @@ impl Supervisor<'_> {
         if after != before {
             log::info!("{before} -> {after}");
             self.since = Timestamp::now();
+            if after == State::Stopping {
+                self.starter.stopping();
+            }
             if self.machine.phase() != Phase::Ended {
                 self.home.write_status(&self.status());
             }
@@ -281,8 +312,8 @@ impl Supervisor<'_> {
 
     /// QEMU has ended: its last words are taken first, for they say why.
     fn reap(&mut self) {
-        while self.qemu.console.drain() {}
-        while self.qemu.stderr.drain() {}
+        while self.drain_console() {}
+        while self.qemu.stderr.drain(|_| {}) {}
         while self.hear_monitor() {}
         let exit = match self.qemu.child.wait() {
             Ok(status) => Exit { code: status.code(), signal: status.signal() },
@@ -325,6 +356,9 @@ impl Supervisor<'_> {
 
     /// Puts the end together, and tells it to those who waited for it.
     fn conclude(mut self) -> Ended {
+        if let Some(front) = self.front.take() {
+            front.end();
+        }
         let end = self.machine.end(Timestamp::now());
         let stderr = self.qemu.stderr.tail();
         let error = (!self.machine.came_up()).then(|| start_error(&end, &stderr));

@@ -24,6 +24,12 @@ pub(super) enum Source {
     HangUp,
     /// The command that started this VM.
     Starter,
+    /// Standard input has something for the console, in the foreground.
+    Input,
+    /// The console takes input again.
+    ConsoleInput,
+    /// Standard output takes more of the console, in the foreground.
+    Front,
     Listener,
     /// A client, by its number.
     Session(u64),

@@ -27,6 +27,7 @@ pub(crate) enum Verb {
     Reset,
     Pause,
     Resume,
+    Run,
     Ls,
     Status,
     Info,

@@ -64,6 +64,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     run::RESET,
     run::PAUSE,
     run::RESUME,
+    run::RUN,
     look::LS,
     look::STATUS,
     look::INFO,

@@ -1,7 +1,7 @@
 //! The rows of the commands that start VMs, stop them and press their buttons.
 
 use super::{DRY_RUN, VMS};
-use crate::cli::table::{Command, Flag, Group, Verb};
+use crate::cli::table::{Arity, Command, Flag, Group, Operand, Verb};
 
 pub(super) const START: Command = Command {
     verb: Verb::Start,
@@ -113,4 +113,34 @@ pub(super) const RESUME: Command = Command {
     excludes: &[],
     objects: true,
     examples: &[("resume web", "go on where it was paused")],
+};
+
+pub(super) const RUN: Command = Command {
+    verb: Verb::Run,
+    word: "run",
+    group: Group::Run,
+    summary: "run a VM in the foreground, its console here",
+    about: "\
+For a terminal or a service manager: this process is the VM's runner. The serial
+console is its standard output, standard input goes to it; SIGTERM and SIGINT
+shut the guest down, a second one ends it at once. Exits with 0 when the guest
+has shut down or was stopped, else with QEMU's own code, or 1 for a signal.
+Readiness is told to NOTIFY_SOCKET and to --ready-fd.
+
+With --rm the VM is not stored: DEF describes it, FILE is its disk, and what the
+guest writes to disks is thrown away.",
+    operands: &[Operand { name: "VM|FILE", arity: Arity::Optional }],
+    definition: true,
+    flags: &[
+        (Flag::Rm, "a VM that is described here and gone afterwards"),
+        (Flag::Keep, "with --rm: store it as NAME after all, with its disks"),
+        (Flag::ReadyFd, "write a newline to descriptor N when the guest runs"),
+    ],
+    excludes: &[],
+    objects: false,
+    examples: &[
+        ("run web", "until the guest shuts down, or ^C"),
+        ("run --rm ./disk.qcow2 --memory 2G", "try an image, and leave it as it was"),
+        ("run --rm --cdrom ./rescue.iso", "no disk at all"),
+    ],
 };
