@@ -265,6 +265,14 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
 
+/// What a path lies on (statfs): the file system's magic number, and whether it is mounted
+/// read-only (ST_RDONLY).
+pub(crate) fn file_system(path: &Path) -> io::Result<(u32, bool)> {
+    let found = rustix::fs::statfs(path)?;
+    // Its width differs by architecture; the magic numbers have 32 bits.
+    Ok((found.f_type as u32, found.f_flags & 1 != 0))
+}
+
 /// Whether we may use KVM: /dev/kvm opens.
 pub(crate) fn kvm_opens() -> bool {
     File::options().read(true).write(true).open("/dev/kvm").is_ok()

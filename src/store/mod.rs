@@ -6,8 +6,10 @@
 //! text to this room.
 
 mod create;
+mod disk;
 mod failure;
 mod files;
+mod journal;
 mod open;
 mod schema;
 #[cfg(test)]
@@ -39,7 +41,7 @@ impl Store {
     /// [`Kind::Failed`]: crate::error::Kind::Failed
     /// [`Kind::Permission`]: crate::error::Kind::Permission
     pub(crate) fn open_to_read(path: &Path) -> Result<Option<Store>> {
-        let db = open::for_reading(path)?;
+        let db = open::for_reading(path, journal::place(path), schema::VERSION)?;
         Ok(db.map(|db| Store { db, path: path.to_owned() }))
     }
 
@@ -47,10 +49,12 @@ impl Store {
     /// folder must exist.
     ///
     /// # Errors
-    /// As [`Store::open_to_read`], and [`Kind::Conflict`](crate::error::Kind::Conflict) where
+    /// As [`Store::open_to_read`]; [`Kind::Permission`](crate::error::Kind::Permission) on a
+    /// read-only file system too, and [`Kind::Conflict`](crate::error::Kind::Conflict) where
     /// another process is still making it after 10 s.
     pub(crate) fn open_to_write(path: &Path) -> Result<Store> {
-        Ok(Store { db: create::for_writing(path)?, path: path.to_owned() })
+        let db = create::for_writing(path, journal::place(path), schema::STEPS)?;
+        Ok(Store { db, path: path.to_owned() })
     }
 
     /// One short write: begun IMMEDIATE, so that it waits for another writer instead of failing

@@ -7,19 +7,20 @@
 //! SQLite opens every descriptor of the database itself: its record locks go with *any* descriptor
 //! of the file that the process closes, and only SQLite knows which may be closed when.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::disk::beside;
 use super::failure::{failure, shown};
-use super::schema::{self, APPLICATION_ID, Identity, VERSION};
+use super::journal::Place;
+use super::schema::{self, APPLICATION_ID, Identity};
 use crate::error::{Error, Result};
 
 /// How long SQLite waits for another writer. A write of ours takes less than 50 ms.
@@ -30,17 +31,24 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// what is missing of it for zeros.
 const HEADER: u64 = 100;
 
-/// An existing database for reading; `None` where there is none yet.
-pub(super) fn for_reading(path: &Path) -> Result<Option<Connection>> {
-    if look(path)? == Seen::Nothing {
+/// An existing database of version `newest` for reading; `None` where there is none yet.
+///
+/// On a read-only file system SQLite cannot make the files that WAL shares. It reads what needs
+/// none, under its locks, for elsewhere the same file may be mounted writable.
+pub(super) fn for_reading(path: &Path, place: Place, newest: i64) -> Result<Option<Connection>> {
+    if look(path, newest)? == Seen::Nothing {
         return Ok(None);
     }
-    let (db, version) = match connect(path) {
-        Err(_) if cannot_write(path, io::ErrorKind::ReadOnlyFilesystem) => connect_unchanging(path),
+    if place.read_only {
+        complete(path, "-wal")?;
+    }
+    let opened = match connect(path, newest) {
+        Err(_) if place.read_only => connect_unchanging(path, newest).map(Some),
         other => other,
     }?;
-    if version < VERSION {
-        return Err(older(path, version));
+    let Some((db, version)) = opened else { return Ok(None) };
+    if version < newest {
+        return Err(older(path, version, newest));
     }
     db.pragma_update(None, "query_only", true).map_err(|error| failure("open", path, &error))?;
     Ok(Some(db))
@@ -59,7 +67,7 @@ pub(super) enum Seen {
 ///
 /// Nothing more than opening it would give a foreign database in WAL mode a `-wal` file, or roll
 /// its hot journal back; as an `immutable` one it is only read.
-pub(super) fn look(path: &Path) -> Result<Seen> {
+pub(super) fn look(path: &Path, newest: i64) -> Result<Seen> {
     let doing = || format!("open the database {}", shown(path));
     let metadata = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Nothing),
@@ -77,7 +85,7 @@ pub(super) fn look(path: &Path) -> Result<Seen> {
         return Err(failure("open", path, &rusqlite::Error::SqliteFailure(short, None)));
     }
     match immutable(path).and_then(|db| schema::identity(&db)) {
-        Ok(identity) => accept(path, identity).map(|_| Seen::Database),
+        Ok(identity) => accept(path, identity, newest).map(|_| Seen::Database),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
             Err(failure("open", path, &error))
         }
@@ -86,13 +94,19 @@ pub(super) fn look(path: &Path) -> Result<Seen> {
     }
 }
 
-/// A connection to a database that is ours and not newer than we are, and its version.
-pub(super) fn connect(path: &Path) -> Result<(Connection, i64)> {
+/// A connection to a database that is ours and at most of version `newest`, and its version.
+///
+/// `None` where nothing is left of it: opening it has rolled back a creation that was killed in the
+/// middle of its commit.
+pub(super) fn connect(path: &Path, newest: i64) -> Result<Option<(Connection, i64)>> {
     let db = configured(path)?;
     let identity = schema::identity(&db).map_err(|error| cannot_open(path, &error))?;
-    let version = accept(path, identity)?;
+    if identity == schema::NOTHING && fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Ok(None);
+    }
+    let version = accept(path, identity, newest)?;
     settle(path, &db)?;
-    Ok((db, version))
+    Ok(Some((db, version)))
 }
 
 /// Opens the existing file; until [`settle`], closing the connection writes nothing to it.
@@ -129,7 +143,7 @@ pub(super) fn settle(path: &Path, db: &Connection) -> Result<()> {
 }
 
 /// The version of a database that we may use; refuses any other by name.
-pub(super) fn accept(path: &Path, identity: Identity) -> Result<i64> {
+pub(super) fn accept(path: &Path, identity: Identity, newest: i64) -> Result<i64> {
     let refused =
         |why: &str| Error::failed(format!("cannot open the database {}: {why}", shown(path)));
     if identity.application_id != APPLICATION_ID {
@@ -137,9 +151,9 @@ pub(super) fn accept(path: &Path, identity: Identity) -> Result<i64> {
             .hint("move the file away, or name another folder with --data-dir"));
     }
     match identity.version {
-        version @ 1..=VERSION => Ok(version),
-        version if version > VERSION => {
-            let why = format!("its version is {version}, this maqet knows up to {VERSION}");
+        version if (1..=newest).contains(&version) => Ok(version),
+        version if version > newest => {
+            let why = format!("its version is {version}, this maqet knows up to {newest}");
             Err(refused(&why).hint("use the newer maqet that made it"))
         }
         version => Err(refused(&format!("it is damaged: its version is {version}"))
@@ -147,28 +161,40 @@ pub(super) fn accept(path: &Path, identity: Identity) -> Result<i64> {
     }
 }
 
-fn older(path: &Path, version: i64) -> Error {
+fn older(path: &Path, version: i64, newest: i64) -> Error {
     let sentence = format!(
-        "cannot read the database {}: its version is {version}, this maqet reads {VERSION}",
+        "cannot read the database {}: its version is {version}, this maqet reads {newest}",
         shown(path)
     );
-    Error::failed(sentence).hint("the next command that changes something brings it up to date")
+    Error::failed(sentence)
+        .hint("a command that writes, such as \"maqet add\", keeps a copy and brings it up to date")
 }
 
-/// A database on a read-only file system, where SQLite cannot make the files that WAL shares.
-fn connect_unchanging(path: &Path) -> Result<(Connection, i64)> {
-    if fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0) {
-        let sentence = format!(
-            "cannot read the database {}: its last changes are in a -wal file, and the file system \
-             is read-only",
-            shown(path)
-        );
-        return Err(Error::permission(sentence).hint("mount it writable once and run \"maqet ls\""));
-    }
+/// A database on a read-only file system, as its file stands.
+pub(super) fn connect_unchanging(path: &Path, newest: i64) -> Result<(Connection, i64)> {
+    complete(path, "-journal")?;
     let (db, identity) = immutable(path)
         .and_then(|db| schema::identity(&db).map(|identity| (db, identity)))
         .map_err(|error| failure("open", path, &error))?;
-    accept(path, identity).map(|version| (db, version))
+    accept(path, identity, newest).map(|version| (db, version))
+}
+
+/// Refuses a database whose file is not the whole of it, where nothing can be done about that.
+fn complete(path: &Path, suffix: &str) -> Result<()> {
+    // SQLite keeps these files beside the database itself, wherever a link to it lies.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if !fs::metadata(beside(&real, suffix)).is_ok_and(|file| file.len() > 0) {
+        return Ok(());
+    }
+    let what = match suffix {
+        "-wal" => "its last changes are in a -wal file",
+        _ => "its last change was cut short and is to be undone from a -journal file",
+    };
+    Err(Error::permission(format!(
+        "cannot read the database {}: {what}, and the file system is read-only",
+        shown(path)
+    ))
+    .hint("mount it writable once and run \"maqet ls\", or copy the whole folder elsewhere"))
 }
 
 /// SQLite does not say why it cannot open a file; the operating system does.
@@ -179,17 +205,6 @@ fn cannot_open(path: &Path, error: &rusqlite::Error) -> Error {
         return Error::io(format!("open the database {}", shown(path)), &reason);
     }
     failure("open", path, error)
-}
-
-fn cannot_write(path: &Path, why: io::ErrorKind) -> bool {
-    OpenOptions::new().write(true).open(path).is_err_and(|error| error.kind() == why)
-}
-
-/// `maqet.db` and a suffix.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// Opens the file as it stands, its `-wal` left out: <https://sqlite.org/uri.html>.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: i32 = 0x4D51_4554;
 
 /// What takes a database from version N, the index, to N + 1.
-const STEPS: &[&str] = &[
+pub(super) const STEPS: &[&str] = &[
     // `label` is the index by label: kept by the triggers, from the definition alone, so that it
     // cannot drift from it. Times are Unix milliseconds.
     "CREATE TABLE vm (
@@ -47,7 +47,12 @@ const STEPS: &[&str] = &[
 ];
 
 /// The version that this program reads and writes (SQLite's `user_version`).
-pub(super) const VERSION: i64 = STEPS.len() as i64;
+pub(super) const VERSION: i64 = version_after(STEPS);
+
+/// The version of a database that has taken these steps.
+pub(super) const fn version_after(steps: &[&str]) -> i64 {
+    steps.len() as i64
+}
 
 /// Who made the database, and which schema it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,9 @@ pub(super) struct Identity {
     pub(super) version: i64,
 }
 
+/// What an empty database says of itself.
+pub(super) const NOTHING: Identity = Identity { application_id: 0, version: 0 };
+
 pub(super) fn identity(db: &Connection) -> rusqlite::Result<Identity> {
     Ok(Identity {
         application_id: db.pragma_query_value(None, "application_id", |row| row.get(0))?,
@@ -64,16 +72,12 @@ pub(super) fn identity(db: &Connection) -> rusqlite::Result<Identity> {
     })
 }
 
-/// Brings an empty or older database to [`VERSION`], wholly or not at all.
+/// Brings an empty or older database to the version after `steps`, wholly or not at all.
 ///
-/// The caller holds the creation lock, has checked that the database is ours or empty, and copies
-/// one that holds something before it calls this. The version is read again inside the
-/// transaction: what was seen before it may be old.
-pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
-    apply(db, STEPS)
-}
-
-fn apply(db: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+/// The caller holds the creation lock, has checked that the database is ours or empty, and has
+/// copied one that holds something. The version is read again inside the transaction: what was
+/// seen before it may be old.
+pub(super) fn migrate(db: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let transaction = db.transaction_with_behavior(TransactionBehavior::Exclusive)?;
     let from = usize::try_from(identity(&transaction)?.version).unwrap_or(usize::MAX);
     if from >= steps.len() {
@@ -83,7 +87,7 @@ fn apply(db: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", steps.len() as i64)?;
+    transaction.pragma_update(None, "user_version", version_after(steps))?;
     transaction.commit()
 }
 
@@ -93,7 +97,7 @@ mod tests {
 
     fn at(steps: &[&str]) -> Connection {
         let mut db = Connection::open_in_memory().unwrap();
-        apply(&mut db, steps).unwrap();
+        migrate(&mut db, steps).unwrap();
         db
     }
 
@@ -101,7 +105,7 @@ mod tests {
     fn migrating_twice_is_migrating_once() {
         let mut db = at(STEPS);
         db.execute("INSERT INTO vm VALUES ('i', 'n', '{}', 1, 1)", []).unwrap();
-        migrate(&mut db).unwrap();
+        migrate(&mut db, STEPS).unwrap();
         let rows: i64 = db.query_row("SELECT count(*) FROM vm", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 1);
         let ours = Identity { application_id: APPLICATION_ID, version: VERSION };
@@ -113,7 +117,7 @@ mod tests {
         let first = "CREATE TABLE a (x INTEGER) STRICT";
         let second = "ALTER TABLE a ADD COLUMN y INTEGER";
         let mut db = at(&[first]);
-        apply(&mut db, &[first, second]).unwrap();
+        migrate(&mut db, &[first, second]).unwrap();
         db.execute("INSERT INTO a (x, y) VALUES (1, 2)", []).unwrap();
         assert_eq!(identity(&db).unwrap().version, 2);
     }
@@ -122,7 +126,8 @@ mod tests {
     fn a_step_that_fails_leaves_the_version_and_the_tables_as_they_were() {
         let first = "CREATE TABLE a (x INTEGER) STRICT";
         let mut db = at(&[first]);
-        apply(&mut db, &[first, "CREATE TABLE b (x INTEGER) STRICT; CREATE nonsense"]).unwrap_err();
+        migrate(&mut db, &[first, "CREATE TABLE b (x INTEGER) STRICT; CREATE nonsense"])
+            .unwrap_err();
         assert_eq!(identity(&db).unwrap().version, 1);
         assert!(!db.table_exists(None, "b").unwrap());
     }
@@ -131,7 +136,7 @@ mod tests {
     fn a_newer_version_is_left_alone() {
         let mut db = at(STEPS);
         db.pragma_update(None, "user_version", VERSION + 1).unwrap();
-        migrate(&mut db).unwrap();
+        migrate(&mut db, STEPS).unwrap();
         assert_eq!(identity(&db).unwrap().version, VERSION + 1);
     }
 }

@@ -8,7 +8,7 @@ use super::{IDS, empty};
 use crate::error::{Kind, Result};
 
 /// Twenty threads do `work` at the same moment.
-fn at_once<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub(super) fn at_once<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let barrier = Barrier::new(20);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..20)

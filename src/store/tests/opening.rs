@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::super::Store;
 use super::super::schema::{APPLICATION_ID, VERSION};
-use super::{IDS, empty, kind, listing, names};
+use super::{IDS, empty, kind, listing, names, pragma};
 use crate::error::Kind;
 use crate::testing::Folder;
 
@@ -38,22 +38,16 @@ fn a_missing_folder_is_not_made() {
 }
 
 #[test]
-fn the_database_is_ours_alone_and_in_wal_mode() {
+fn the_database_is_ours_alone_and_guarded() {
     let (folder, path) = empty();
     let store = Store::open_to_write(&path).unwrap();
     for name in listing(folder.path()) {
         let mode = fs::metadata(folder.path().join(&name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    let read = |pragma: &str| -> String {
-        let sql = format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}");
-        store.db.query_row(&sql, [], |row| row.get(0)).unwrap()
-    };
-    assert_eq!(read("journal_mode"), "wal");
-    assert_eq!(read("synchronous"), "2");
-    assert_eq!(read("foreign_keys"), "1");
-    assert_eq!(read("trusted_schema"), "0");
-    assert_eq!(read("application_id"), APPLICATION_ID.to_string());
+    assert_eq!(pragma(&store, "foreign_keys"), "1");
+    assert_eq!(pragma(&store, "trusted_schema"), "0");
+    assert_eq!(pragma(&store, "application_id"), APPLICATION_ID.to_string());
 }
 
 #[test]
@@ -174,14 +168,4 @@ fn what_is_no_regular_file_is_refused() {
     fs::create_dir(&path).unwrap();
     assert_eq!(kind(Store::open_to_read(&path)), Kind::Failed);
     assert_eq!(kind(Store::open_to_write(&path)), Kind::Failed);
-}
-
-#[test]
-fn a_copy_that_left_wal_mode_is_switched_back_by_the_next_writer() {
-    let (_folder, path) = empty();
-    change(&path, "PRAGMA journal_mode = delete");
-    assert!(Store::open_to_read(&path).unwrap().is_some());
-    let store = Store::open_to_write(&path).unwrap();
-    let mode: String = store.db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-    assert_eq!(mode, "wal");
 }
