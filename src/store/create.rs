@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::backup;
 use super::disk::{creation_lock, touch};
 use super::failure::{failure, shown};
 use super::journal::{self, Place};
@@ -42,15 +43,18 @@ fn make(path: &Path, place: Place, steps: &[&str]) -> Result<Connection> {
         Seen::Nothing => None,
         Seen::Database => open::connect(path, newest)?,
     };
-    let mut db = match found {
-        Some((db, _)) => db,
+    let (mut db, version) = match found {
+        Some(found) => found,
         None => {
             let doing = || format!("create the database {}", shown(path));
             touch(path).map_err(|error| Error::io(doing(), &error))?;
-            open::configured(path)?
+            (open::configured(path)?, 0)
         }
     };
     journal::set_synchronous(path, &db, place.journal)?;
+    if (1..newest).contains(&version) {
+        backup::make(path, &db, version)?;
+    }
     schema::migrate(&mut db, steps).map_err(|error| failure("migrate", path, &error))?;
     let now = schema::identity(&db).map_err(|error| failure("open", path, &error))?;
     open::accept(path, now, newest)?;

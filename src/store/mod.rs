@@ -5,6 +5,7 @@
 //! is now (runs, logs, states) does not enter here, nor does any reading of a definition: it is
 //! text to this room.
 
+mod backup;
 mod create;
 mod disk;
 mod failure;
@@ -51,7 +52,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open_to_read`]; [`Kind::Permission`](crate::error::Kind::Permission) on a
     /// read-only file system too, and [`Kind::Conflict`](crate::error::Kind::Conflict) where
-    /// another process is still making it after 10 s.
+    /// another process is still making it after 10 s. A migration whose backup fails is not begun.
     pub(crate) fn open_to_write(path: &Path) -> Result<Store> {
         let db = create::for_writing(path, journal::place(path), schema::STEPS)?;
         Ok(Store { db, path: path.to_owned() })

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod journals;
+mod migrating;
 mod opening;
 mod rows;
 

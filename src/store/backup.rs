@@ -1,0 +1,140 @@
+//! The copy that is kept of a database before it is migrated, beside it:
+//! `maqet.db.v1-20260131T123456.789Z.bak`.
+//!
+//! It is whole or it is not there: SQLite makes it under another name, it is written out to the
+//! disk, and then it is renamed, never over another one. Nothing here removes a finished copy.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::disk::{beside, private};
+use super::failure::{failure, shown};
+use crate::backoff::retry;
+use crate::error::{Error, Result};
+use crate::sys;
+use crate::time::Timestamp;
+
+/// How long we look for a name that is free: a new one comes with every millisecond.
+const NAMING: Duration = Duration::from_secs(1);
+
+/// Copies the database, which is of `version`. The caller holds the creation lock.
+///
+/// # Errors
+/// As the file system or SQLite has it; then no copy is there, nor a part of one.
+pub(super) fn make(path: &Path, db: &Connection, version: i64) -> Result<()> {
+    let unfinished = beside(path, ".bak.tmp");
+    clear(&unfinished);
+    let outcome = copy(path, db, &unfinished).and_then(|()| {
+        let kept = keep(path, &unfinished, version, sys::rename_new);
+        kept.map_err(|error| Error::io(doing(path), &error))
+    });
+    outcome.map_err(|error| {
+        clear(&unfinished);
+        let hint = error.hint.clone().unwrap_or_else(|| "make room for a copy beside it".into());
+        error.hint(format!("{hint}; it was not migrated, and is as it was"))
+    })
+}
+
+fn doing(path: &Path) -> String {
+    format!("back up the database {} before its migration", shown(path))
+}
+
+/// What a copy that was cut short may have left. Where it stays, the next step says why.
+fn clear(unfinished: &Path) {
+    let _ = fs::remove_file(unfinished);
+    let _ = fs::remove_file(beside(unfinished, "-journal"));
+}
+
+/// The whole copy under its first name, on the disk.
+fn copy(path: &Path, db: &Connection, unfinished: &Path) -> Result<()> {
+    let cannot = |error: &io::Error| Error::io(doing(path), error);
+    // Made by us, for SQLite would let others read it; it takes a file that is empty.
+    let file =
+        private(unfinished, OpenOptions::new().create_new(true)).map_err(|error| cannot(&error))?;
+    // A path is bytes, and a bound text would have to be UTF-8.
+    db.execute("VACUUM INTO CAST(?1 AS TEXT)", [unfinished.as_os_str().as_bytes()])
+        .map_err(|error| failure("back up", path, &error))?;
+    file.sync_all().map_err(|error| cannot(&error))
+}
+
+/// Gives the copy its last name, and has the folder know it.
+fn keep(
+    path: &Path,
+    unfinished: &Path,
+    version: i64,
+    rename_new: fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let renamed = retry(Instant::now() + NAMING, || {
+        let now = Timestamp::now().to_string().replace(['-', ':'], "");
+        let name = beside(path, &format!(".v{version}-{now}.bak"));
+        let outcome = match rename_new(unfinished, &name) {
+            // A file system that cannot do this in one step, such as NFS. Only a holder of the
+            // creation lock makes such a file.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                match fs::symlink_metadata(&name) {
+                    Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+                    Err(_) => fs::rename(unfinished, &name),
+                }
+            }
+            other => other,
+        };
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
+            other => Some(other),
+        }
+    });
+    renamed.unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))?;
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_copy_is_named_after_its_version_and_its_time_where_renames_can_replace_too() {
+        fn nfs(_: &Path, _: &Path) -> io::Result<()> {
+            Err(ErrorKind::InvalidInput.into())
+        }
+        for rename_new in [sys::rename_new, nfs] {
+            let folder = Folder::new();
+            let path = folder.path().join("maqet.db");
+            for _ in 0..3 {
+                let unfinished = folder.path().join("new");
+                fs::write(&unfinished, "a copy").unwrap();
+                keep(&path, &unfinished, 7, rename_new).unwrap();
+            }
+            let names = names(folder.path());
+            assert_eq!(names.len(), 3, "{names:?}");
+            for name in &names {
+                let stamp =
+                    name.strip_prefix("maqet.db.v7-2").and_then(|n| n.strip_suffix("Z.bak"));
+                assert_eq!(stamp.map(str::len), Some(18), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_never_written_over() {
+        fn taken(_: &Path, _: &Path) -> io::Result<()> {
+            Err(ErrorKind::AlreadyExists.into())
+        }
+        let folder = Folder::new();
+        let unfinished = folder.path().join("new");
+        fs::write(&unfinished, "a copy").unwrap();
+        let error = keep(&folder.path().join("maqet.db"), &unfinished, 1, taken).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(names(folder.path()), ["new"]);
+    }
+}
