@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rusqlite::ErrorCode;
+use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::error::{Error, Kind, quote};
 
@@ -13,6 +14,8 @@ pub(super) fn shown(path: &Path) -> String {
 
 /// "cannot WHAT the database PATH: WHY", with the kind and the hint that SQLite's code calls for.
 pub(super) fn failure(what: &str, path: &Path, error: &rusqlite::Error) -> Error {
+    let full = (Kind::Failed, Some("no space is left"), Some("free some space and try again"));
+    let extended = error.sqlite_error().map(|error| error.extended_code);
     let (kind, why, hint) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
             Kind::Conflict,
@@ -29,8 +32,11 @@ pub(super) fn failure(what: &str, path: &Path, error: &rusqlite::Error) -> Error
             Some("the file is damaged"),
             Some("put a backup in its place; running VMs are not harmed"),
         ),
-        Some(ErrorCode::DiskFull) => {
-            (Kind::Failed, Some("no space is left"), Some("free some space and try again"))
+        Some(ErrorCode::DiskFull) => full,
+        // The 32 KiB beside a database in WAL mode could not be had.
+        Some(ErrorCode::SystemIoFailure) if extended == Some(SQLITE_IOERR_SHMSIZE) => full,
+        Some(ErrorCode::SystemIoFailure) => {
+            (Kind::Failed, None, Some("`dmesg` tells what the kernel has seen of the disk"))
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
             Kind::Permission,

@@ -101,7 +101,7 @@ pub(super) fn look(path: &Path, newest: i64) -> Result<Seen> {
 pub(super) fn connect(path: &Path, newest: i64) -> Result<Option<(Connection, i64)>> {
     let db = configured(path)?;
     let identity = schema::identity(&db).map_err(|error| cannot_open(path, &error))?;
-    if identity == schema::NOTHING && fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+    if identity.empty {
         return Ok(None);
     }
     let version = accept(path, identity, newest)?;

@@ -60,16 +60,19 @@ pub(super) struct Identity {
     pub(super) application_id: i32,
     /// 0 is a database in which nothing has been made yet, never a failed read.
     pub(super) version: i64,
+    /// There is not one page in it.
+    pub(super) empty: bool,
 }
 
-/// What an empty database says of itself.
-pub(super) const NOTHING: Identity = Identity { application_id: 0, version: 0 };
-
 pub(super) fn identity(db: &Connection) -> rusqlite::Result<Identity> {
-    Ok(Identity {
-        application_id: db.pragma_query_value(None, "application_id", |row| row.get(0))?,
-        version: db.pragma_query_value(None, "user_version", |row| row.get(0))?,
-    })
+    // One look: between two, another process may make the database.
+    let _look = db.is_autocommit().then(|| db.unchecked_transaction()).transpose()?;
+    let application_id = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    // This one alone has SQLite read the schema, which in a newer database may be beyond it.
+    let pages = |db: &Connection| db.pragma_query_value(None, "page_count", |row| row.get(0));
+    let empty = application_id == 0 && version == 0 && pages(db) == Ok(0);
+    Ok(Identity { application_id, version, empty })
 }
 
 /// Brings an empty or older database to the version after `steps`, wholly or not at all.
@@ -108,7 +111,7 @@ mod tests {
         migrate(&mut db, STEPS).unwrap();
         let rows: i64 = db.query_row("SELECT count(*) FROM vm", [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 1);
-        let ours = Identity { application_id: APPLICATION_ID, version: VERSION };
+        let ours = Identity { application_id: APPLICATION_ID, version: VERSION, empty: false };
         assert_eq!(identity(&db).unwrap(), ours);
     }
 

@@ -89,10 +89,11 @@ fn a_path_with_any_character_is_a_path() {
 /// What makes each file, and a word of the sentence that refuses it.
 type Spoiled = (&'static str, fn(&Path), &'static str);
 
-const SPOILED: [Spoiled; 8] = [
+const SPOILED: [Spoiled; 9] = [
     ("foreign", |path| foreign(path, "delete"), "another program"),
     ("foreign in WAL mode", |path| foreign(path, "wal"), "another program"),
     ("newer", |path| change(path, &format!("PRAGMA user_version = {}", VERSION + 1)), "version"),
+    ("newer, with a schema beyond us", beyond_us, "version"),
     ("of no version", |path| change(path, "PRAGMA user_version = 0"), "damaged"),
     ("of a negative version", |path| change(path, "PRAGMA user_version = -1"), "damaged"),
     ("text", |path| fs::write(path, "name = web\n").unwrap(), "not a database"),
@@ -108,6 +109,11 @@ fn foreign(path: &Path, mode: &str) {
 fn change(path: &Path, sql: &str) {
     drop(Store::open_to_write(path).unwrap());
     Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+fn beyond_us(path: &Path) {
+    let table = "INSERT INTO sqlite_schema VALUES ('table', 'x', 'x', 2, 'CREATE A NOVELTY x')";
+    change(path, &format!("PRAGMA writable_schema = on; {table}; PRAGMA user_version = 9"));
 }
 
 fn cut(path: &Path, length: usize) {
