@@ -11,7 +11,7 @@ use super::failure::{failure, shown};
 use super::journal::{self, Place};
 use super::open::{self, Seen};
 use super::schema;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// A database for writing, made, migrated or journalled otherwise where needed: it has taken all of
 /// `steps`, and is what its place asks for. Its folder must exist.
@@ -20,8 +20,11 @@ pub(super) fn for_writing(path: &Path, place: Place, steps: &[&str]) -> Result<C
     let ready = match open::look(path, newest)? {
         _ if place.read_only => return Err(read_only(path)),
         Seen::Nothing => None,
-        Seen::Database => open::connect(path, newest)?
-            .filter(|(db, version)| *version == newest && journal::is_in(db, place.journal)),
+        Seen::Database => match open::connect(path, newest) {
+            Err(error) if may_lack_memory(place, &error) => None,
+            other => other?
+                .filter(|(db, version)| *version == newest && journal::is_in(db, place.journal)),
+        },
     };
     match ready {
         Some((db, _)) => {
@@ -41,7 +44,10 @@ fn make(path: &Path, place: Place, steps: &[&str]) -> Result<Connection> {
     let newest = schema::version_after(steps);
     let found = match open::look(path, newest)? {
         Seen::Nothing => None,
-        Seen::Database => open::connect(path, newest)?,
+        Seen::Database => match open::connect(path, newest) {
+            Err(error) if may_lack_memory(place, &error) => open::connect_alone(path, newest)?,
+            other => other?,
+        },
     };
     let (mut db, version) = match found {
         Some(found) => found,
@@ -59,8 +65,15 @@ fn make(path: &Path, place: Place, steps: &[&str]) -> Result<Connection> {
     let now = schema::identity(&db).map_err(|error| failure("open", path, &error))?;
     open::accept(path, now, newest)?;
     journal::bring(path, &db, place.journal)?;
+    journal::share(path, &db)?;
     open::settle(path, &db)?;
     Ok(db)
+}
+
+/// Whether this may be a database in WAL mode that has come to a file system which cannot map the
+/// memory for it.
+fn may_lack_memory(place: Place, error: &Error) -> bool {
+    place.journal == journal::ANYWHERE && error.kind == Kind::Failed
 }
 
 fn read_only(path: &Path) -> Error {

@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::failure::failure;
 use super::open::BUSY;
+use super::schema;
 use crate::backoff::retry;
 use crate::error::Result;
 use crate::sys;
@@ -108,6 +109,14 @@ pub(super) fn bring(path: &Path, db: &Connection, wanted: Journal) -> Result<()>
     let mode = last.map_err(|error| failure("change the journal mode of", path, &error))?;
     let given = if mode == wanted.mode { wanted } else { ANYWHERE };
     set_synchronous(path, db, given)
+}
+
+/// Lets others use a database that was opened alone: SQLite lets go of it at the next look.
+pub(super) fn share(path: &Path, db: &Connection) -> Result<()> {
+    db.pragma_update(None, "locking_mode", "normal")
+        .and_then(|()| schema::identity(db))
+        .map(|_| ())
+        .map_err(|error| failure("open", path, &error))
 }
 
 /// The mode that the database is in afterwards.

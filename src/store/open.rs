@@ -99,7 +99,19 @@ pub(super) fn look(path: &Path, newest: i64) -> Result<Seen> {
 /// `None` where nothing is left of it: opening it has rolled back a creation that was killed in the
 /// middle of its commit.
 pub(super) fn connect(path: &Path, newest: i64) -> Result<Option<(Connection, i64)>> {
+    admit(path, configured(path)?, newest)
+}
+
+/// The same while nobody else uses the file, until SQLite is told that its `locking_mode` is normal
+/// again: like this, a database in WAL mode needs no memory to share.
+pub(super) fn connect_alone(path: &Path, newest: i64) -> Result<Option<(Connection, i64)>> {
     let db = configured(path)?;
+    db.pragma_update(None, "locking_mode", "exclusive")
+        .map_err(|error| failure("open", path, &error))?;
+    admit(path, db, newest)
+}
+
+fn admit(path: &Path, db: Connection, newest: i64) -> Result<Option<(Connection, i64)>> {
     let identity = schema::identity(&db).map_err(|error| cannot_open(path, &error))?;
     if identity.empty {
         return Ok(None);

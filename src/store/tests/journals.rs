@@ -11,7 +11,7 @@ use super::super::Store;
 use super::super::journal::{ANYWHERE, IN_MEMORY, Journal, ON_DISK, Place};
 use super::super::schema::STEPS;
 use super::at_once::at_once;
-use super::{IDS, empty, listing, names, on, pragma, read, writer};
+use super::{IDS, empty, kind, listing, names, on, pragma, read, writer};
 use crate::error::{Kind, Result};
 
 const ALL: [(Journal, &str); 3] = [(ON_DISK, "2"), (IN_MEMORY, "1"), (ANYWHERE, "3")];
@@ -53,6 +53,21 @@ fn the_next_writer_brings_a_database_to_its_mode_and_a_reader_leaves_it_in_any()
         assert_eq!(read(&path, on(from), STEPS).unwrap(), ["db", "web"]);
         assert_eq!(listing(folder.path()), ["maqet.db", "maqet.db.lock"]);
     }
+}
+
+#[test]
+fn a_database_in_wal_mode_that_came_to_where_no_memory_is_shared_is_brought_home() {
+    let (folder, path) = empty();
+    open(&path, ON_DISK).unwrap().insert(IDS[0], "web", "{}").unwrap();
+    // What stands in the way of the shared memory here is a link.
+    std::os::unix::fs::symlink("nowhere", folder.path().join("maqet.db-shm")).unwrap();
+    assert_eq!(kind(read(&path, on(ANYWHERE), STEPS)), Kind::Failed);
+    assert_eq!(kind(open(&path, ON_DISK)), Kind::Failed);
+    let mut first = open(&path, ANYWHERE).unwrap();
+    assert_eq!(pragma(&first, "journal_mode"), "delete");
+    open(&path, ANYWHERE).unwrap().insert(IDS[1], "db", "{}").unwrap();
+    first.insert(IDS[2], "mail", "{}").unwrap();
+    assert_eq!(read(&path, on(ANYWHERE), STEPS).unwrap(), ["db", "mail", "web"]);
 }
 
 #[test]
