@@ -72,7 +72,7 @@ pub(crate) enum Holder {
 /// Tests the lock at `path` without taking it. A missing file is held by nobody.
 pub(crate) fn holder(path: &Path) -> Result<Holder> {
     let cannot = |error| Error::io(format_args!("test the lock {}", path.display()), &error);
-    let file = match open(path, false) {
+    let file = match look(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Holder::Nobody),
         Err(error) => return Err(cannot(error)),
@@ -140,7 +140,7 @@ impl Guard {
 /// who only look never stand in each other's way.
 pub(crate) fn guard_is_free(path: &Path) -> Result<bool> {
     let cannot = |error| Error::io(format_args!("test the lock {}", path.display()), &error);
-    match open(path, false) {
+    match look(path) {
         Ok(file) => sys::try_flock(&file, true).map_err(cannot),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
         Err(error) => Err(cannot(error)),
@@ -152,6 +152,12 @@ pub(crate) fn create(path: &Path) -> Result<()> {
     open(path, true)
         .map(drop)
         .map_err(|error| Error::io(format_args!("make {}", path.display()), &error))
+}
+
+/// For a test alone: F_GETLK and a shared flock need no right to write, which read-only media give
+/// nobody.
+fn look(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(sys::NO_FOLLOW).open(path)
 }
 
 fn open(path: &Path, create: bool) -> std::io::Result<File> {

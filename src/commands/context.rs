@@ -13,7 +13,7 @@ use super::settings::Settings;
 use crate::cli::Invocation;
 use crate::cli::output::{Output, Shape};
 use crate::cli::report::{note, report, shared_exit_code};
-use crate::cli::table::Flag;
+use crate::cli::table::{Flag, Verb};
 use crate::control::life;
 use crate::definition::merge::merge;
 use crate::definition::name::VmRef;
@@ -77,13 +77,25 @@ impl<'a> Context<'a> {
         Ok(Context { invocation, folders, settings })
     }
 
-    /// The database for a command that changes nothing; `None` where none was ever made.
+    /// The database for what changes nothing; `None` where none was ever made. A command that will
+    /// write to it anyway may migrate it now.
     pub(super) fn store_to_read(&self) -> Result<Option<Store>> {
         match check_private(self.folders.data()) {
-            Ok(()) => Store::open_to_read(&self.folders.database()),
+            Ok(()) => match Store::open_to_read(&self.folders.database()) {
+                Err(error) if self.writes() => {
+                    Store::open_to_write(&self.folders.database()).map(Some).map_err(|_| error)
+                }
+                opened => opened,
+            },
             Err(_) if !self.folders.data().exists() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn writes(&self) -> bool {
+        let verb = self.invocation.verb;
+        let dry = self.invocation.has(Flag::DryRun);
+        !dry && matches!(verb, Verb::Add | Verb::Apply | Verb::Rename | Verb::Rm | Verb::Start)
     }
 
     /// The database for a command that changes something, made where there is none.

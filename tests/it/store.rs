@@ -189,6 +189,8 @@ fn on_read_only_media_everything_can_be_read_and_a_write_says_why_not() {
         let script = format!("{READ_ONLY} maqet show db");
         let Some(ran) = mounting(&host, &script) else { return };
         assert_eq!(ran.exits(0).stdout, host.maqet(["show", "db"]).stdout);
+        let looked = mounting(&host, &format!("{READ_ONLY} maqet ls -o name,state")).unwrap();
+        assert_eq!(looked.exits(0).stdout, "db\tstopped\n");
         let add = format!("{READ_ONLY} maqet add web --accel tcg --machine none");
         let told = mounting(&host, &add).unwrap().exits(6).stderr;
         assert!(told.contains("maqet.db\": its file system is read-only\nhint: "), "{told}");
