@@ -52,6 +52,11 @@ impl Invocation {
         Invocation { verb, operands: Vec::new(), sources: Vec::new(), given: Vec::new() }
     }
 
+    /// The same flags for another command on these operands.
+    pub(crate) fn of_another(&self, verb: Verb, operands: &[String]) -> Invocation {
+        Invocation { verb, operands: operands.to_vec(), ..self.clone() }
+    }
+
     /// Whether the flag was given.
     pub(crate) fn has(&self, flag: Flag) -> bool {
         self.times(flag) > 0

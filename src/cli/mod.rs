@@ -11,6 +11,7 @@ pub(crate) mod text;
 
 mod invocation;
 mod parse;
+pub(crate) mod predecessor;
 mod topics;
 mod words;
 

@@ -37,6 +37,7 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["state", "domstate"], "\"maqet status\" tells what a VM does now"),
     (&["log", "journal"], "\"maqet logs\" prints what the console, QEMU or the runner said"),
     (&["mv", "move"], "\"maqet rename\" gives a VM another name"),
+    (&["storage", "volume"], "\"maqet apply VM --disk DISK\" changes the disks of a VM"),
     (&["monitor"], "\"maqet qmp\" sends a command to QEMU"),
     (&["argv", "command"], "\"maqet cmdline\" prints the command line of a VM's QEMU"),
     (&["man", "usage"], "\"maqet help\""),

@@ -27,6 +27,7 @@ mod why;
 
 use context::Context;
 
+use crate::cli::report::note;
 use crate::cli::table::Verb;
 use crate::cli::{Invocation, output::Output, output::Shape, text};
 use crate::error::Result;
@@ -42,6 +43,11 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
             print(invocation, &text::help(invocation.operands.first().map(String::as_str))?)
         }
         Verb::Version => print(invocation, text::VERSION),
+        Verb::Cleanup => {
+            let text = "there is nothing to clean up; \"maqet doctor\" tells what belongs to no VM";
+            note(invocation.quiet(), text);
+            Ok(0)
+        }
         Verb::Words => {
             eprint!("{}", text::words());
             Ok(2)

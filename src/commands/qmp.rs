@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::button;
 use super::context::Context;
 use crate::cli::output::{Output, Shape};
+use crate::cli::predecessor::{QmpAction, qmp_action};
+use crate::cli::table::Verb;
 use crate::control::ask::{Patience, Question, Reply, ask_one};
 use crate::error::{Error, Kind, Result, quote};
 use crate::wire::message::{Call, Request};
@@ -18,6 +21,26 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 const SHAPE: Shape = Shape { list: false, columns: &[], fields: &["*"] };
 
 pub(super) fn qmp(context: &Context<'_>) -> Result<u8> {
+    let invocation = context.invocation;
+    let Some((first, rest)) = invocation.operands.split_first() else { return send(context) };
+    let Some(action) = qmp_action(first) else { return send(context) };
+    if context.vms_named(std::slice::from_ref(first)).is_ok() {
+        return send(context);
+    }
+    match action {
+        QmpAction::Send => send(&Context::new(&invocation.of_another(invocation.verb, rest))?),
+        QmpAction::Pause => {
+            button::pause(&Context::new(&invocation.of_another(Verb::Pause, rest))?)
+        }
+        QmpAction::Resume => {
+            button::resume(&Context::new(&invocation.of_another(Verb::Resume, rest))?)
+        }
+        QmpAction::Missing => Err(Error::usage(format!("\"qmp {first}\" is not supported yet"))
+            .hint("\"maqet qmp VM COMMAND\" sends any QMP command")),
+    }
+}
+
+fn send(context: &Context<'_>) -> Result<u8> {
     let mut output = Output::new(context.invocation, SHAPE)?;
     let words = context.invocation.operands.get(1..).unwrap_or_default();
     let call = read(words)?;

@@ -285,3 +285,22 @@ fn logs_give_the_log_that_is_named() {
     assert!(host.maqet(["logs", "web", "--runner"]).exits(0).stdout.contains("ended"));
     host.maqet(["logs", "web", "--qemu", "--runner"]).exits(2);
 }
+
+#[test]
+fn the_predecessors_spellings_work_and_a_vm_of_such_a_name_comes_first() {
+    let host = three();
+    host.maqet(["inspect", "web"]).exits(0);
+    let ran = host.maqet(["cleanup"]).exits(0);
+    assert!(ran.stderr.contains("nothing to clean up"), "{}", ran.stderr);
+    host.maqet(["qmp", "pause", "web"]).exits(0);
+    assert_eq!(host.state("web"), "paused");
+    host.maqet(["qmp", "resume", "web"]).exits(0);
+    assert_eq!(host.state("web"), "running");
+    let status = host.maqet(["qmp", "run", "web", "query-status", "-o", "status"]).exits(0);
+    assert_eq!(status.stdout, "running\n");
+    host.maqet(["qmp", "keys", "web", "ctrl-alt-f2"]).exits(2);
+    host.add_bare("pause");
+    // Now it is a VM that does not run, and "web" a command for its QEMU.
+    host.maqet(["qmp", "pause", "web"]).exits(3);
+    assert_eq!(host.state("web"), "running");
+}

@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 
 use super::invocation::{Invocation, Source, Value};
+use super::predecessor::{old_command, old_flag};
 use super::table::{
     Command, DefinitionFlag, Flag, GLOBALS, Takes, Verb, command, definition_flags,
 };
@@ -96,7 +97,9 @@ impl Reader {
             self.found.operands.push(word);
             return Ok(false);
         }
-        let Some(row) = command(&word) else { return Err(refuse::no_command(&word)) };
+        let Some(row) = command(&word).or_else(|| old_command(&word)) else {
+            return Err(refuse::no_command(&word));
+        };
         if self.help {
             self.found = help_on(row);
             return Ok(true);
@@ -138,7 +141,9 @@ impl Reader {
 
     fn meaning(&self, typed: &str) -> Option<Meaning> {
         let own = self.command.into_iter().flat_map(Command::all_flags);
-        let flag = own.chain(GLOBALS.iter().copied()).find(|(flag, _)| flag.is_written(typed));
+        let old = old_flag(typed);
+        let means = |flag: &Flag| flag.is_written(typed) || Some(*flag) == old;
+        let flag = own.chain(GLOBALS.iter().copied()).find(|(flag, _)| means(flag));
         if let Some((flag, _)) = flag {
             return Some(Meaning::Flag(flag));
         }

@@ -37,6 +37,8 @@ pub(crate) enum Verb {
     Cmdline,
     Doctor,
     Help,
+    /// A word of the program that maqet succeeds; see `cli::predecessor`.
+    Cleanup,
     /// `-V`: no word of its own.
     Version,
     /// No command at all: the words by group, and exit 2.

@@ -1,0 +1,106 @@
+//! How the program that maqet succeeds spelled what maqet spells otherwise: all of it, in one place.
+//!
+//! These spellings work, and no help speaks of them. Where a command line has a meaning of its own in
+//! maqet, that one is meant.
+
+use super::table::{Command, Flag, Group, Verb, command};
+
+/// Flags, with their dashes, and what they are now.
+const FLAGS: &[(&str, Flag)] = &[
+    ("--vm-config", Flag::File),
+    ("--maqet-data-dir", Flag::DataDir),
+    ("--maqet-runtime-dir", Flag::RuntimeDir),
+    ("--maqet-config-dir", Flag::ConfigDir),
+];
+
+/// Commands, and what they are now.
+const COMMANDS: &[(&str, &str)] = &[("inspect", "info")];
+
+/// What stands for a VM in `qmp ACTION VM …`.
+const QMP: &[(&str, QmpAction)] = &[
+    ("run", QmpAction::Send),
+    ("pause", QmpAction::Pause),
+    ("resume", QmpAction::Resume),
+    ("keys", QmpAction::Missing),
+    ("type", QmpAction::Missing),
+    ("screendump", QmpAction::Missing),
+    ("device-add", QmpAction::Missing),
+    ("device-del", QmpAction::Missing),
+];
+
+/// It removed what it had told wrongly; nothing is told wrongly here.
+const CLEANUP: Command = Command {
+    verb: Verb::Cleanup,
+    word: "cleanup",
+    group: Group::Host,
+    summary: "nothing",
+    about: "There is nothing to clean up.",
+    operands: &[],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: false,
+    examples: &[],
+};
+
+/// What `qmp ACTION VM …` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QmpAction {
+    /// `qmp VM …`.
+    Send,
+    /// `pause VM`.
+    Pause,
+    /// `resume VM`.
+    Resume,
+    /// This version has no command for it.
+    Missing,
+}
+
+/// The command that a word of old stands for.
+pub(super) fn old_command(word: &str) -> Option<&'static Command> {
+    if word == CLEANUP.word {
+        return Some(&CLEANUP);
+    }
+    let (_, new) = COMMANDS.iter().find(|(old, _)| *old == word)?;
+    command(new)
+}
+
+/// The flag that a spelling of old, dashes included, stands for.
+pub(super) fn old_flag(typed: &str) -> Option<Flag> {
+    FLAGS.iter().find(|(old, _)| *old == typed).map(|(_, flag)| *flag)
+}
+
+/// What the first operand of `qmp` stood for, where no VM has that name.
+pub(crate) fn qmp_action(word: &str) -> Option<QmpAction> {
+    QMP.iter().find(|(old, _)| *old == word).map(|(_, action)| *action)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_old_spelling_leads_to_something_that_is_there_and_is_none_of_ours() {
+        for (old, _) in COMMANDS {
+            assert!(command(old).is_none() && old_command(old).is_some(), "{old}");
+        }
+        assert!(command(CLEANUP.word).is_none());
+        for (old, flag) in FLAGS {
+            assert!(!flag.is_written(old) && old.starts_with("--"), "{old}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_of_old_means_what_it_meant() {
+        for (old, new) in [
+            ("inspect web --json", "info web --json"),
+            ("--maqet-data-dir /d --maqet-runtime-dir=/r ls", "--data-dir /d --runtime-dir=/r ls"),
+            ("add --vm-config web.json web", "add -f web.json web"),
+            ("ls --maqet-config-dir /c", "ls --config-dir /c"),
+        ] {
+            let read = |line: &str| crate::cli::parse(line.split(' ').map(Into::into)).unwrap();
+            assert_eq!(read(old), read(new), "{old}");
+        }
+        assert!(crate::cli::parse(["ls", "--vm-config", "x"].map(Into::into)).is_err());
+    }
+}
