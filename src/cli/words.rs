@@ -40,6 +40,7 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["storage", "volume"], "\"maqet apply VM --disk DISK\" changes the disks of a VM"),
     (&["monitor"], "\"maqet qmp\" sends a command to QEMU"),
     (&["argv", "command"], "\"maqet cmdline\" prints the command line of a VM's QEMU"),
+    (&["completion", "completions"], "\"maqet generate\" prints the completion script of a shell"),
     (&["man", "usage"], "\"maqet help\""),
     (&["version"], "\"maqet -V\" prints the version"),
 ];

@@ -1,9 +1,9 @@
 //! `ls` and `status`: what VMs do now.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::button::silent;
-use super::context::Context;
+use super::context::{Context, Vm};
 use crate::cli::output::{Column, Output, Shape, at, plain};
 use crate::cli::report::{report, shared_exit_code};
 use crate::cli::table::Flag;
@@ -57,6 +57,9 @@ pub(super) fn ls(context: &Context<'_>) -> Result<u8> {
     let state = invocation.value(Flag::State).map(read_state).transpose()?;
     let mut output = Output::new(invocation, LIST)?;
     let vms = if context.selects_vms() { context.vms()? } else { context.every_vm()? };
+    if output.wants_names() && state.is_none() && invocation.value(Flag::Sort).is_none() {
+        return names_alone(output, vms);
+    }
     let names: Vec<(String, String)> = vms.into_iter().map(|vm| (vm.id, vm.name)).collect();
     let mut code = 0;
     let mut lives: Vec<Life> = Vec::new();
@@ -79,6 +82,16 @@ pub(super) fn ls(context: &Context<'_>) -> Result<u8> {
     }
     output.finish()?;
     Ok(code)
+}
+
+/// Names are in the database: no VM is looked at for them, however many there are.
+fn names_alone(mut output: Output, mut vms: Vec<Vm>) -> Result<u8> {
+    vms.sort_by(|a, b| a.name.cmp(&b.name));
+    for vm in &vms {
+        output.object(&json!({ "name": vm.name }))?;
+    }
+    output.finish()?;
+    Ok(0)
 }
 
 pub(super) fn status(context: &Context<'_>) -> Result<u8> {
@@ -156,8 +169,6 @@ fn last_exit(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -29,7 +29,7 @@ use context::Context;
 
 use crate::cli::report::note;
 use crate::cli::table::Verb;
-use crate::cli::{Invocation, output::Output, output::Shape, text};
+use crate::cli::{Invocation, completion, output::Output, output::Shape, text};
 use crate::error::Result;
 
 /// Does what the command line asks for, and gives the exit code.
@@ -51,6 +51,10 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Words => {
             eprint!("{}", text::words());
             Ok(2)
+        }
+        Verb::Generate => {
+            let word = invocation.operands.first().map_or("", String::as_str);
+            print(invocation, &completion::script(completion::Shell::named(word)?))
         }
         Verb::Add => add::add(&Context::new(invocation)?),
         Verb::Apply => apply::apply(&Context::new(invocation)?),

@@ -8,9 +8,11 @@
 mod client;
 mod guest;
 mod harness;
+mod terminal;
 
 mod answers;
 mod commands;
+mod completion;
 mod crash;
 mod define;
 mod failures;

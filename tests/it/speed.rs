@@ -191,3 +191,9 @@ fn a_runner_is_small_and_sleeps() {
     }
     assert!(anonymous <= 512, "{anonymous} kB of its own");
 }
+
+#[test]
+#[ignore = "a measurement: needs a release build and an idle machine"]
+fn a_completion_takes_at_most_10_ms() {
+    crate::completion::completes_within(Duration::from_millis(10), release());
+}

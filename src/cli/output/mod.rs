@@ -142,6 +142,11 @@ impl Output {
         matches!(self.form, Form::Json | Form::Columns(_))
     }
 
+    /// Whether results are wanted as their names alone (`-q` of a list).
+    pub(crate) fn wants_names(&self) -> bool {
+        self.form == Form::Names
+    }
+
     /// One result. In JSON its members stand as they are declared; a table appears at `finish`.
     ///
     /// # Errors

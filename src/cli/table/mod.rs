@@ -35,6 +35,7 @@ pub(crate) enum Verb {
     Logs,
     Qmp,
     Cmdline,
+    Generate,
     Doctor,
     Help,
     /// A word of the program that maqet succeeds; see `cli::predecessor`.

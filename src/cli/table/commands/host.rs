@@ -45,6 +45,26 @@ VM it is the command line that runs.",
     examples: &[("cmdline web", "what \"start web\" runs")],
 };
 
+pub(super) const GENERATE: Command = Command {
+    verb: Verb::Generate,
+    word: "generate",
+    group: Group::Move,
+    summary: "print the completion script of a shell",
+    about: "\
+With it the shell completes commands, flags, their values and the names of VMs.
+The script is made from maqet's own table: print it anew after an update.",
+    operands: &[Operand { name: "bash|zsh|fish", arity: Arity::One }],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: false,
+    examples: &[
+        ("generate bash > maqet.bash", "to be sourced by ~/.bashrc"),
+        ("generate zsh > _maqet", "for a folder of zsh's fpath"),
+        ("generate fish > maqet.fish", "for ~/.config/fish/completions"),
+    ],
+};
+
 pub(super) const DOCTOR: Command = Command {
     verb: Verb::Doctor,
     word: "doctor",

@@ -72,6 +72,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::LOGS,
     host::QMP,
     host::CMDLINE,
+    host::GENERATE,
     host::DOCTOR,
     host::HELP,
 ];
