@@ -73,6 +73,11 @@ const CASES: &[(&str, &str)] = &[
     ("maqet rename web d", "maqet rename web d"),
     ("maqet qmp web we", "maqet qmp web we"),
     ("maqet add we", "maqet add we"),
+    ("maqet run we", "maqet run web "),
+    ("maqet run defin", "maqet run definition.json "),
+    ("maqet run web defin", "maqet run web defin"),
+    ("maqet add --cdrom bzI", "maqet add --cdrom bzImage "),
+    ("maqet start -l env=prod --color=al", "maqet start -l env=prod --color=always "),
     // What help explains, and shells.
     ("maqet help exi", "maqet help exit-codes "),
     ("maqet help ren", "maqet help rename "),

@@ -60,15 +60,17 @@ _maqet() {
 
     case $kind in
         file) compopt -o default; return ;;
+        # Files where no name fits.
+        vm-or-file) compopt -o default ;;&
         folder) compopt -o dirnames; return ;;
         # exec: neither a function of that name nor a second process.
-        vm) list=$(exec maqet "${folders[@]}" ls -q 2> /dev/null) ;;
+        vm|vm-or-file) list=$(exec maqet "${folders[@]}" ls -q 2> /dev/null) ;;
         commands) list='@COMMANDS@' ;;
         subjects) list='@SUBJECTS@' ;;
     esac
     for word in $list; do
         [[ $before$word == "$current"* ]] || continue
-        [[ $kind == vm && " ${taken[*]} " == *" $word "* ]] && continue
+        [[ $kind == vm* && " ${taken[*]} " == *" $word "* ]] && continue
         word=$before$word
         COMPREPLY+=("${word:${#current} - ${#2}}")
     done

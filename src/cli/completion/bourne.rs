@@ -149,6 +149,7 @@ fn wanted_sets(wanted: &Wanted) -> String {
         Wanted::File => "kind=file".to_owned(),
         Wanted::Folder => "kind=folder".to_owned(),
         Wanted::Vm => "kind=vm".to_owned(),
+        Wanted::VmOrFile => "kind=vm-or-file".to_owned(),
         Wanted::Subject => "kind=subjects".to_owned(),
         Wanted::OneOf(words) => assigned("words", words),
     }

@@ -161,6 +161,7 @@ fn on(commands: &[&str]) -> String {
 /// The case of each operand that can be completed.
 fn operand_cases() -> String {
     let mut vms = Vec::new();
+    let mut files = Vec::new();
     let mut cases = format!("        case :0\n{}", explained(commands()));
     for row in COMMANDS {
         for (number, (wanted, repeats)) in operands(row).into_iter().enumerate() {
@@ -169,6 +170,10 @@ fn operand_cases() -> String {
             let words = match wanted {
                 Wanted::Vm => {
                     vms.push(here);
+                    continue;
+                }
+                Wanted::VmOrFile => {
+                    files.push(here);
                     continue;
                 }
                 Wanted::Subject => explained(subjects()),
@@ -181,6 +186,10 @@ fn operand_cases() -> String {
         }
     }
     let _ = writeln!(cases, "        case {}\n            __maqet_vms", vms.join(" "));
+    if !files.is_empty() {
+        let _ = writeln!(cases, "        case {}\n            __maqet_vms", files.join(" "));
+        cases.push_str("            __fish_complete_path (commandline -ct)\n");
+    }
     cases
 }
 

@@ -67,6 +67,8 @@ enum Wanted {
     Folder,
     /// The name of a VM.
     Vm,
+    /// The same, or a definition's file.
+    VmOrFile,
     /// A command or a topic of the help.
     Subject,
     OneOf(Vec<&'static str>),
@@ -162,6 +164,7 @@ fn describing_commands() -> Vec<&'static str> {
 fn operands(row: &Command) -> Vec<(Wanted, bool)> {
     let wanted = |name: &'static str| match name {
         "VM" => Wanted::Vm,
+        "VM|FILE" => Wanted::VmOrFile,
         "COMMAND|TOPIC" => Wanted::Subject,
         // Names of operands are in capitals; what is not is the very word to type.
         words if words.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'|') => {

@@ -107,6 +107,7 @@ fn values_are_what_the_table_says_they_are() {
     for (word, expected) in [
         ("start", vec![(Wanted::Vm, true)]),
         ("rename", vec![(Wanted::Vm, false), (Wanted::Text, false)]),
+        ("run", vec![(Wanted::VmOrFile, false)]),
         ("help", vec![(Wanted::Subject, false)]),
         ("generate", vec![(one_of(&["bash", "zsh", "fish"]), false)]),
     ] {

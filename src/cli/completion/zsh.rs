@@ -25,7 +25,7 @@ _maqet_flags() {
 }
 
 _maqet() {
-    local command= pending= plain= kind= list=
+    local command= pending= plain= kind= list= found=1
     local -a taken folders lines names expl
     _maqet_walk "${(@Q)words[2,CURRENT-1]}"
 
@@ -48,10 +48,12 @@ _maqet() {
         words|joined)
             names=(${=list})
             _describe value names ;;
-        vm)
+        vm|vm-or-file)
             names=(${(f)"$(command maqet $folders ls -q 2> /dev/null)"})
             names=(${names:|taken})
-            _wanted vms expl VM compadd -a names ;;
+            _wanted vms expl VM compadd -a names && found=0
+            [[ $kind == vm-or-file ]] && _files && found=0
+            return found ;;
         commands)
             lines=(
 @COMMANDS@            )
