@@ -112,6 +112,13 @@ impl Error {
         self
     }
 
+    /// The same error with this hint, unless it has one.
+    #[must_use]
+    pub(crate) fn or_hint(mut self, hint: &str) -> Error {
+        self.hint.get_or_insert_with(|| hint.to_owned());
+        self
+    }
+
     /// The same error with QEMU's last 16 lines behind the sentence.
     #[must_use]
     pub(crate) fn quoting(mut self, qemu_said: &str) -> Error {

@@ -82,7 +82,8 @@ pub(super) fn checked(
     let typed = Definition::read(&context.effective(&stored)?)?;
     let folder = context.folders.vm(&id.to_string());
     let vm = argv::Vm { id, name, definition: &typed, folder: folder.path() };
-    argv::build(&vm, &argv::Host::unseen(&typed), &argv::Wires::NOMINAL)?;
+    argv::build(&vm, &argv::Host::unseen(&typed), &argv::Wires::NOMINAL)
+        .map_err(|error| error.or_hint("leave it out, or choose another --machine"))?;
     Ok(stored)
 }
 
@@ -95,6 +96,10 @@ fn file_names(sources: &[Source]) -> impl Iterator<Item = &str> {
 
 /// What files hold, and the flags behind it.
 fn with_flags(files: Vec<Map<String, Value>>, sources: &[Source]) -> Result<Vec<Part>> {
+    parts(files, sources).map_err(|error| error.or_hint("see \"maqet help definition\""))
+}
+
+fn parts(files: Vec<Map<String, Value>>, sources: &[Source]) -> Result<Vec<Part>> {
     let here = here()?;
     let mut merged = Map::new();
     let mut parts = Vec::new();

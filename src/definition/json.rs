@@ -23,6 +23,12 @@ const DEEPEST: usize = 64;
 /// Usage errors: over 1 MiB, not UTF-8, not JSON, deeper than 64, the same key twice in one object
 /// (a mistake that other readers hide), anything but objects, none at all.
 pub(crate) fn documents(bytes: &[u8], source: &str) -> Result<Vec<Map<String, Value>>> {
+    objects(bytes, source).map_err(|error| {
+        error.or_hint("a definition is a JSON object; see \"maqet help definition\"")
+    })
+}
+
+fn objects(bytes: &[u8], source: &str) -> Result<Vec<Map<String, Value>>> {
     if bytes.len() > LARGEST {
         return Err(Error::usage(format!("{source} is larger than 1 MiB: no definition is")));
     }

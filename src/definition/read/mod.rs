@@ -32,6 +32,10 @@ impl Definition {
     /// Reads a definition: merged, with absolute paths and with the formats of existing images
     /// filled in. All errors are of usage.
     pub(crate) fn read(map: &Map<String, Value>) -> Result<Definition> {
+        Definition::read_keys(map).map_err(|error| error.or_hint("see \"maqet help definition\""))
+    }
+
+    fn read_keys(map: &Map<String, Value>) -> Result<Definition> {
         let fields = Fields::new("", map, keys::DEFINITION)?;
         for key in ["firmware", "display", "restart"] {
             fields.only_default(key)?;
