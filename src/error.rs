@@ -97,12 +97,18 @@ impl Error {
 
     /// An operating system's refusal, as "cannot WHAT: WHY". A missing permission keeps its kind.
     pub(crate) fn io(what: impl fmt::Display, error: &std::io::Error) -> Error {
-        use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+        use std::io::ErrorKind::{
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
         let kind = match error.kind() {
             PermissionDenied | ReadOnlyFilesystem => Kind::Permission,
             _ => Kind::Failed,
         };
-        Error::new(kind, format!("cannot {what}: {}", plain(error)))
+        let told = Error::new(kind, format!("cannot {what}: {}", plain(error)));
+        match error.kind() {
+            StorageFull | QuotaExceeded => told.hint("make room there, and try again"),
+            _ => told,
+        }
     }
 
     /// The same error with a second line that says what to do.

@@ -18,6 +18,7 @@ mod crash;
 mod define;
 mod failures;
 mod foreground;
+mod full_disk;
 mod homeless;
 mod hygiene;
 mod launcher;
