@@ -136,6 +136,52 @@ fn every_flag_and_key_that_the_manual_speaks_of_exists_and_no_key_is_missing() {
     }
 }
 
+/// The keys of maqet-definition(5), by the heading above them: each with its entry.
+fn key_entries() -> BTreeMap<String, Vec<(String, String)>> {
+    let mut all: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    let mut heading = String::new();
+    for line in read("man/maqet-definition.5").lines() {
+        if let Some(title) = line.strip_prefix(".Sh ").or_else(|| line.strip_prefix(".Ss ")) {
+            title.clone_into(&mut heading);
+        } else if let Some(key) = line.strip_prefix(".It Cm ") {
+            all.entry(heading.clone()).or_default().push((key.to_owned(), String::new()));
+        } else if let Some((_, entry)) = all.get_mut(&heading).and_then(|keys| keys.last_mut()) {
+            entry.push_str(line);
+            entry.push(' ');
+        }
+    }
+    all
+}
+
+#[test]
+fn the_manual_of_definitions_has_every_key_and_every_word_in_its_place_and_no_other() {
+    let mut page = key_entries();
+    // The keys of `boot` stand inside its entry.
+    let boot = keys::DEFINITION.iter().position(|key| key.name == "boot").unwrap() + 1;
+    let (before, after) = keys::DEFINITION.split_at(boot);
+    let vm: Vec<_> = before.iter().chain(keys::BOOT).chain(after).collect();
+    for (heading, keys) in [
+        ("The VM", vm),
+        ("The CPU", keys::CPU.iter().collect()),
+        ("A disk", keys::STORAGE.iter().collect()),
+        ("A network card", keys::NETWORK.iter().collect()),
+    ] {
+        let entries = page.remove(heading).unwrap();
+        let known: Vec<_> = keys.into_iter().filter(|key| key.support == Support::Now).collect();
+        let names: Vec<&str> = known.iter().map(|key| key.name).collect();
+        assert_eq!(entries.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), names);
+        for (key, (_, entry)) in known.iter().zip(&entries) {
+            if let keys::Kind::Choice(choice) = key.kind {
+                for word in choice.now {
+                    let there = entry.split([' ', ',']).any(|found| found == *word);
+                    assert!(there, "{heading}: {}: {word}", key.name);
+                }
+            }
+        }
+    }
+    assert!(page.is_empty(), "what is not in the table: {page:?}");
+}
+
 #[test]
 fn the_manual_and_the_help_have_the_same_exit_statuses() {
     let page = read("man/maqet.1");
