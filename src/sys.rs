@@ -284,6 +284,14 @@ pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// Tells, by becoming readable, that a file in this folder was written, made or renamed (inotify(7)).
+pub(crate) fn watch_folder(folder: &Path) -> io::Result<OwnedFd> {
+    use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+    let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    add_watch(&watch, folder, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
+    Ok(watch)
+}
+
 /// Standard input as a descriptor, past the standard library's buffer.
 pub(crate) fn standard_input() -> BorrowedFd<'static> {
     rustix::stdio::stdin()

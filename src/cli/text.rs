@@ -280,7 +280,7 @@ mod tests {
             ("stop", "maqet stop VM... [--all|-l KEY=VALUE] [--force|--no-kill|--no-wait] [-n]\n"),
             ("add", "maqet add [NAME] [DEF]... [--start] [-n]\n"),
             ("ls", "maqet ls [VM]... [--all|-l KEY=VALUE] [--state STATE] [--sort COL]\n"),
-            ("logs", "maqet logs VM [-n LINES] [--console|--qemu|--runner] [--raw]\n"),
+            ("logs", "maqet logs VM [-f] [-n LINES] [--console|--qemu|--runner] [--raw]\n"),
             ("qmp", "maqet qmp VM COMMAND|JSON [KEY=VALUE|KEY:=JSON]...\n"),
         ] {
             assert_eq!(usage(command(word).unwrap()), expected);

@@ -287,6 +287,28 @@ fn logs_give_the_log_that_is_named() {
 }
 
 #[test]
+fn a_log_is_followed_over_its_rotation_until_the_vm_has_ended() {
+    let host = Host::new();
+    host.add_guest("web", &[]);
+    // Without a run there is nothing to wait for.
+    assert_eq!(host.maqet(["logs", "web", "-f"]).exits(0).stdout, "");
+    host.maqet(["start", "web"]).exits(0);
+    let followed = std::thread::scope(|scope| {
+        let follower = scope.spawn(|| host.maqet(["logs", "web", "-f"]).exits(0).stdout);
+        host.wait_for_guest("web");
+        let ran = host.maqet(["logs", "web", "-f", "-n", "1", "--timeout", "300ms"]).exits(5);
+        assert_eq!(ran.stdout.trim_end(), "maqet-guest: ready");
+        let log = host.vm_folder("web").join("console.log");
+        std::fs::rename(&log, log.with_extension("log.1")).unwrap();
+        std::fs::write(&log, "behind the rotation\n").unwrap();
+        host.maqet(["stop", "web"]).exits(0);
+        follower.join().unwrap()
+    });
+    assert!(followed.contains("maqet-guest: ready"), "{followed}");
+    assert!(followed.ends_with("behind the rotation\n"), "{followed}");
+}
+
+#[test]
 fn the_predecessors_spellings_work_and_a_vm_of_such_a_name_comes_first() {
     let host = three();
     host.maqet(["inspect", "web"]).exits(0);

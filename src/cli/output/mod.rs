@@ -232,6 +232,11 @@ impl Output {
         }
     }
 
+    /// Whether nobody reads any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Ends the results: the table appears, the array is closed, all is written.
     ///
     /// # Errors

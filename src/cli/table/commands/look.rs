@@ -97,6 +97,7 @@ characters are shown escaped; in a pipe the bytes are as they came.",
     operands: &[VM],
     definition: false,
     flags: &[
+        (Flag::Follow, "go on with what is written, until the VM has ended"),
         (Flag::Lines, "the last LINES lines alone"),
         (Flag::Console, "what the guest wrote to its serial console"),
         (Flag::Qemu, "what QEMU wrote to its standard error"),
@@ -107,6 +108,7 @@ characters are shown escaped; in a pipe the bytes are as they came.",
     objects: false,
     examples: &[
         ("logs web -n 20", "the end of the console"),
+        ("logs web -f", "what the guest says from now on, too"),
         ("logs web --qemu", "QEMU's complaints"),
     ],
 };
