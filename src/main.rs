@@ -28,14 +28,17 @@ fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     match words.first().and_then(|word| word.to_str()) {
         Some(wire::handoff::RUNNER) => runner_main(words),
-        Some(runner::launch::WORD) => {
-            let error = runner::launch::step(words.into_iter().skip(1));
-            cli::report::report(&error, false);
-            // What a shell says of a command that it could not run.
-            ExitCode::from(126)
-        }
+        Some(runner::launch::WORD) => refused(&runner::launch::step(words.into_iter().skip(1))),
+        Some(qemu::img::WORD) => refused(&qemu::img::step(words.into_iter().skip(1))),
         _ => command_main(words),
     }
+}
+
+/// A step that could not become another program.
+fn refused(error: &error::Error) -> ExitCode {
+    cli::report::report(error, false);
+    // What a shell says of a command that it could not run.
+    ExitCode::from(126)
 }
 
 /// The error has been told to the command that started the runner, and written down.

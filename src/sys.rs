@@ -173,6 +173,18 @@ pub(crate) fn no_core_dumps() -> io::Result<()> {
     Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }
 
+/// The most address space that this process may have, in bytes (RLIMIT_AS).
+pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
+    let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    Ok(rustix::process::setrlimit(Resource::As, limit)?)
+}
+
+/// The most time on the CPU that this process may have; past it the kernel ends it (RLIMIT_CPU).
+pub(crate) fn limit_cpu(seconds: u64) -> io::Result<()> {
+    let limit = Rlimit { current: Some(seconds), maximum: Some(seconds) };
+    Ok(rustix::process::setrlimit(Resource::Cpu, limit)?)
+}
+
 /// The process name of `ps` and /proc/PID/comm; the kernel keeps its first 15 bytes.
 pub(crate) fn set_process_name(name: &str) -> io::Result<()> {
     let name = std::ffi::CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;

@@ -4,25 +4,20 @@
 //! What an image says is judged by `qemu::image`. An image is made under another name first, so
 //! that a kill leaves no half-made one; an existing file is never written over.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::backoff;
 use crate::definition::types::{Definition, Disk, Format};
-use crate::error::{Error, Kind, Result, quote};
+use crate::error::{Error, Result, quote};
 use crate::paths::VmFolder;
 use crate::private::make_private;
+use crate::qemu::image;
+use crate::qemu::img::Img;
 use crate::qemu::look::look;
-use crate::qemu::{image, program};
 use crate::sys;
-
-/// For qemu-img to make an empty image, which takes it some 6 ms.
-const MAKING_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the images of a VM turned out to be.
 #[derive(Debug, Default)]
@@ -106,44 +101,13 @@ fn make_qcow2(disk: &Disk, path: &Path) -> Result<()> {
     }
     words.push(path.into());
     words.extend(disk.size.map(|size| size.to_string().into()));
-    run_qemu_img(&words)
-}
-
-/// Runs qemu-img to its end, which has a deadline.
-fn run_qemu_img(words: &[OsString]) -> Result<()> {
-    let cannot = |error| Error::io("run qemu-img", &error);
-    let path = program::find(OsStr::new("qemu-img")).map_err(|error| match error.kind {
-        Kind::Failed => {
-            error.hint("install it: it comes with QEMU, or in a package such as qemu-utils")
-        }
-        _ => error,
-    })?;
-    let mut child = Command::new(path)
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(cannot)?;
-    let waited = backoff::retry(Instant::now() + MAKING_LIMIT, || child.try_wait().transpose());
-    let Some(status) = waited.transpose().map_err(cannot)? else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(Error::timeout("qemu-img took too long to make an image"));
-    };
-    if status.success() {
-        return Ok(());
-    }
-    let mut said = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        let _ = stderr.take(4096).read_to_string(&mut said);
-    }
-    Err(Error::failed("qemu-img could not make an image").quoting(&said))
+    Img::new(words).run()
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::process::Command;
 
     use serde_json::json;
 
