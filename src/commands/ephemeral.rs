@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::context::{Context, Vm};
 use super::foreground::{foreground, stored as run_stored};
+use super::start::start_limit_ms;
 use super::{add, sources};
 use crate::cli::Source;
 use crate::cli::table::Flag;
@@ -54,7 +55,8 @@ pub(super) fn run(context: &Context<'_>, readiness: Readiness) -> Result<u8> {
     let definition = context.effective(&Value::Object(definition).to_string())?;
     let level = context.runner_log_level();
     let mission = Mission { id, level, folders: scratch.folders.clone() };
-    let order = Order { name: name.to_string(), definition, paused: false };
+    let start_limit_ms = start_limit_ms(context);
+    let order = Order { name: name.to_string(), definition, paused: false, start_limit_ms };
     let code = foreground(context, name.as_str(), &mission, readiness, || Ok(Some(order)));
     drop(scratch);
     // Before, the QEMU of a killed one may still have been dying.

@@ -214,7 +214,16 @@ pub(super) fn order(context: &Context<'_>, vm: &Vm) -> Result<Option<Order>> {
         definition.insert("machine".into(), version.into());
     }
     let paused = context.invocation.has(Flag::Paused);
-    Ok(Some(Order { name: row.name, definition, paused }))
+    let start_limit_ms = start_limit_ms(context);
+    Ok(Some(Order { name: row.name, definition, paused, start_limit_ms }))
+}
+
+/// `--timeout`, for the runner: who allows a start two minutes has a reason, such as much memory to be
+/// allocated beforehand. The command ends the start when that is over.
+pub(super) fn start_limit_ms(context: &Context<'_>) -> Option<u64> {
+    let now = Instant::now();
+    let given = context.invocation.has(Flag::Timeout).then(|| context.deadline(START_LIMIT) - now);
+    given.map(|given| u64::try_from(given.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Stores what a start found out: the versioned type of the machine, at the first one, and the files

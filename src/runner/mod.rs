@@ -33,7 +33,7 @@ use self::monitor::Monitor;
 pub(crate) use self::notify::Readiness;
 use self::session::Sessions;
 use self::starter::Starter;
-use self::state::Machine;
+use self::state::{Machine, Terms};
 use self::streams::{AgentChannel, Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
 use crate::definition::name::VmName;
@@ -199,9 +199,13 @@ fn run(
     let sessions = Sessions::new(listener, id, key);
     let started = start_qemu(mission, held, &name, &vm);
     let ended = started.and_then(|(facts, qemu)| {
-        let guest_time = vm.stop_timeout.duration().unwrap_or(Duration::ZERO);
+        let terms = Terms {
+            start_paused: order.paused,
+            start_limit: order.start_limit(),
+            guest_time: vm.stop_timeout.duration().unwrap_or(Duration::ZERO),
+        };
         let supervisor = Supervisor {
-            machine: Machine::new(order.paused, guest_time, facts.spawned),
+            machine: Machine::new(terms, facts.spawned),
             facts,
             qemu,
             sessions,

@@ -9,7 +9,7 @@ use crate::wire::message::Manner;
 use crate::wire::runs::Outcome;
 use crate::wire::status::State;
 
-/// From QEMU's spawn until the guest runs.
+/// From QEMU's spawn until the guest runs, at least.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// For QEMU to end once QMP `quit` was sent, and once SIGTERM was.
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
@@ -108,14 +108,24 @@ pub(super) enum Action {
     GiveUpStopping,
 }
 
+/// What a QEMU's life is to be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// Leave the guest paused at its first instruction.
+    pub(super) start_paused: bool,
+    /// For the start, where that is more than 30 s.
+    pub(super) start_limit: Duration,
+    /// The definition's guest time; zero is for ever.
+    pub(super) guest_time: Duration,
+}
+
 /// One QEMU's life.
 #[derive(Debug)]
 pub(super) struct Machine {
     phase: Phase,
     deadline: Option<Instant>,
-    /// Leave the guest paused at its first instruction.
     start_paused: bool,
-    /// The definition's guest time; zero is for ever.
+    start_limit: Duration,
     guest_time: Duration,
     came_up: bool,
     monitor_usable: bool,
@@ -130,11 +140,14 @@ pub(super) struct Machine {
 
 impl Machine {
     /// A QEMU that was spawned at `now`.
-    pub(super) fn new(start_paused: bool, guest_time: Duration, now: Instant) -> Machine {
+    pub(super) fn new(terms: Terms, now: Instant) -> Machine {
+        let Terms { start_paused, start_limit, guest_time } = terms;
+        let start_limit = start_limit.max(START_LIMIT);
         Machine {
             phase: Phase::Greeting,
-            deadline: Some(now + START_LIMIT),
+            deadline: Some(now + start_limit),
             start_paused,
+            start_limit,
             guest_time,
             came_up: false,
             monitor_usable: true,
@@ -234,7 +247,7 @@ impl Machine {
                 Phase::Greeting | Phase::Negotiating | Phase::Identifying | Phase::Continuing,
                 Input::DeadlinePassed,
             ) => {
-                self.fail(format!("QEMU was not ready within {} s", START_LIMIT.as_secs()));
+                self.fail(format!("QEMU was not ready within {} s", self.start_limit.as_secs()));
                 self.kill()
             }
 

@@ -6,6 +6,7 @@
 //! pair shortens a failure; a success is only ever an authenticated ping.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -67,6 +68,17 @@ pub(crate) struct Order {
     pub(crate) definition: Map<String, Value>,
     /// Leave the guest paused before its first instruction.
     pub(crate) paused: bool,
+    /// For QEMU to be up, in milliseconds from its spawn, where it is to have more than the runner
+    /// gives by itself.
+    #[serde(default)]
+    pub(crate) start_limit_ms: Option<u64>,
+}
+
+impl Order {
+    /// See `start_limit_ms`; zero where nothing is asked for.
+    pub(crate) fn start_limit(&self) -> Duration {
+        self.start_limit_ms.map(Duration::from_millis).unwrap_or_default()
+    }
 }
 
 /// One line of the pair, with its newline.

@@ -24,7 +24,8 @@ type Line = (&'static str, Vec<Input>, Phase, Vec<Action>, Option<Duration>);
 /// A machine that has taken these inputs, and what the last one made it do.
 fn after(paused: bool, inputs: &[Input]) -> (Machine, Vec<Action>, Instant) {
     let now = Instant::now();
-    let mut machine = Machine::new(paused, GUEST_TIME, now);
+    let terms = Terms { start_paused: paused, start_limit: Duration::ZERO, guest_time: GUEST_TIME };
+    let mut machine = Machine::new(terms, now);
     let mut last = vec![];
     for input in inputs {
         last = machine.handle(input.clone(), now);
@@ -256,6 +257,21 @@ fn a_guest_that_is_to_start_paused_gets_no_cont() {
     let (machine, last, _) = after(true, &up()[..3]);
     assert_eq!((machine.phase(), last), (Phase::Paused, vec![Action::Ready]));
     assert!(machine.came_up());
+}
+
+#[test]
+fn a_start_has_30_seconds_or_what_was_asked_for_where_that_is_more() {
+    for (asked, given) in [(0, 30), (5, 30), (120, 120)] {
+        let now = Instant::now();
+        let start_limit = Duration::from_secs(asked);
+        let terms = Terms { start_paused: false, start_limit, guest_time: GUEST_TIME };
+        let mut machine = Machine::new(terms, now);
+        assert_eq!(machine.deadline(), Some(now + Duration::from_secs(given)));
+        machine.handle(Input::DeadlinePassed, now);
+        machine.handle(killed(9), now);
+        let detail = machine.end(Timestamp::from_unix_millis(0)).detail;
+        assert_eq!(detail, Some(format!("QEMU was not ready within {given} s")));
+    }
 }
 
 #[test]
