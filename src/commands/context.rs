@@ -105,13 +105,16 @@ impl<'a> Context<'a> {
     }
 
     /// The VMs that the operands name, each once; with `--all` every VM, with `-l` those that have
-    /// the labels. If one is unknown, that is all that is found out.
+    /// the labels, with `--autostart` those that are to start with the host. If one is unknown, that is all that is found out.
     pub(super) fn vms(&self) -> Result<Vec<Vm>> {
         if self.invocation.has(Flag::All) {
             return self.every_vm();
         }
         if self.invocation.has(Flag::Selector) {
             return self.labelled_vms();
+        }
+        if self.invocation.has(Flag::Autostart) {
+            return self.autostarting_vms();
         }
         self.vms_named(&self.invocation.operands)
     }
@@ -143,6 +146,17 @@ impl<'a> Context<'a> {
             });
         }
         Ok(found.unwrap_or_default().into_iter().map(Vm::from).collect())
+    }
+
+    /// The VMs whose definition says `autostart`. Where the settings say it of all that say nothing,
+    /// the database cannot tell them.
+    fn autostarting_vms(&self) -> Result<Vec<Vm>> {
+        if self.settings.defaults.contains_key("autostart") {
+            let says = |vm: &Vm| self.definition(vm).is_ok_and(|definition| definition.autostart);
+            return Ok(self.every_vm()?.into_iter().filter(says).collect());
+        }
+        let rows = self.store_to_read()?.map(|store| store.autostarting()).transpose()?;
+        Ok(rows.unwrap_or_default().into_iter().map(Vm::from).collect())
     }
 
     /// The VM of the first operand.

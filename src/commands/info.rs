@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use super::context::{Context, Vm};
 use crate::cli::output::{Column, Output, Shape, plain};
@@ -38,6 +38,7 @@ const SHAPE: Shape = Shape {
         "memory",
         "storage.*",
         "network.*",
+        "autostart",
         "protect",
         "folder",
     ],
@@ -58,6 +59,7 @@ struct Info {
     memory: u64,
     storage: Vec<Drive>,
     network: Vec<Network>,
+    autostart: bool,
     protect: bool,
     folder: String,
 }
@@ -138,6 +140,7 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
         memory: definition.memory,
         storage: definition.storage.iter().map(|disk| drive(disk, folder.path())).collect(),
         network: network(&definition, &VmId::parse(&vm.id)?, &host.binary, &live),
+        autostart: definition.autostart,
         protect: definition.protect,
         folder: folder.path().display().to_string(),
         description: definition.description,
@@ -249,8 +252,10 @@ fn for_eyes(info: &Info) -> String {
             row("port", &format!("{address}:{host} to {guest}/{protocol}"));
         }
     }
-    if info.protect {
-        row("protect", &Value::from(true).to_string());
+    for (key, holds) in [("autostart", info.autostart), ("protect", info.protect)] {
+        if holds {
+            row(key, "true");
+        }
     }
     row("folder", &info.folder);
     page

@@ -135,7 +135,7 @@ pub(crate) const DEFINITION: &[Key] = &[
         "never",
         "what follows when QEMU has ended",
     ),
-    later("autostart", Kind::Bool, "false", "start with the host"),
+    now("autostart", Kind::Bool, "false", "started by \"maqet start --autostart\""),
     now("protect", Kind::Bool, "false", "refuse to remove the VM and its disks"),
     later("template", Kind::Bool, "false", "never start, and allow linked clones"),
     later("arguments", Kind::Anything, "none", "QEMU options as structured values"),
@@ -369,7 +369,7 @@ mod tests {
         for flag in ["cpu", "cpu-model", "memory", "stop-timeout", "kernel", "protect"] {
             assert!(flags.iter().any(|known| known == flag), "{flag}");
         }
-        for flag in ["name", "storage", "labels", "boot", "args", "autostart"] {
+        for flag in ["name", "storage", "labels", "boot", "args", "template"] {
             assert!(flags.iter().all(|known| known != flag), "{flag}");
         }
     }

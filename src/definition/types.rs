@@ -42,6 +42,8 @@ pub(crate) struct Definition {
     pub(crate) hotplug_slots: Option<u8>,
     pub(crate) sandbox: bool,
     pub(crate) stop_timeout: Limit,
+    /// Whether `start --autostart` means it.
+    pub(crate) autostart: bool,
     pub(crate) protect: bool,
     /// Words of argv; none holds a zero byte.
     pub(crate) args: Vec<String>,

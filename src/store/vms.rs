@@ -83,6 +83,12 @@ impl Store {
         self.read(|db| rows(db, &sql, [key, value]))
     }
 
+    /// The VMs with `"autostart": true`, by name.
+    pub(crate) fn autostarting(&self) -> Result<Vec<Row>> {
+        let sql = "WHERE json_extract(definition, '$.autostart') = 1 ORDER BY name";
+        self.read(|db| rows(db, &format!("{COLUMNS} {sql}"), []))
+    }
+
     /// Gives a VM another name.
     ///
     /// # Errors

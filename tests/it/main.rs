@@ -35,3 +35,4 @@ mod store;
 mod supervised;
 mod surroundings;
 mod together;
+mod unattended;

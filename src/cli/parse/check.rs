@@ -7,6 +7,10 @@ use crate::cli::text;
 use crate::definition::set::label_pair;
 use crate::error::{Error, Result, quote};
 
+/// What stands for the VMs of a command beside their names, as it is written most often.
+const SELECTING: &[(Flag, &str)] =
+    &[(Flag::All, "--all"), (Flag::Selector, "-l"), (Flag::Autostart, "--autostart")];
+
 /// Holds the whole command line against the command's row.
 pub(super) fn whole(command: &Command, found: &Invocation) -> Result<()> {
     let mut groups = command.excludes.iter().chain(GLOBAL_EXCLUDES);
@@ -31,7 +35,12 @@ pub(super) fn whole(command: &Command, found: &Invocation) -> Result<()> {
 fn check_operands(command: &Command, found: &Invocation) -> Result<()> {
     let usage = || text::usage(command).split_whitespace().collect::<Vec<_>>().join(" ");
     let given = found.operands.len();
-    let selected = found.has(Flag::All) || found.has(Flag::Selector);
+    let selecting: Vec<&str> = SELECTING
+        .iter()
+        .filter(|(flag, _)| found.has(*flag))
+        .map(|(_, written)| *written)
+        .collect();
+    let selected = !selecting.is_empty();
     for (place, operand) in command.operands.iter().enumerate() {
         let needed = match operand.arity {
             Arity::One => true,
@@ -43,11 +52,11 @@ fn check_operands(command: &Command, found: &Invocation) -> Result<()> {
             return Err(error.hint(usage()));
         }
     }
-    if found.has(Flag::All) && found.has(Flag::Selector) {
-        return Err(Error::usage("\"--all\" and \"-l\" exclude one another").hint(usage()));
+    if let [one, other, ..] = selecting[..] {
+        let error = format!("{} and {} exclude one another", quote(one), quote(other));
+        return Err(Error::usage(error).hint(usage()));
     }
-    if let Some(first) = found.operands.first().filter(|_| selected) {
-        let how = if found.has(Flag::All) { "--all" } else { "-l" };
+    if let Some((first, how)) = found.operands.first().zip(selecting.first()) {
         let error = format!("{} and {} exclude one another", quote(first), quote(how));
         return Err(Error::usage(error).hint("name the VMs, or select them"));
     }

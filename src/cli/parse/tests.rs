@@ -120,7 +120,11 @@ fn what_is_wrong_is_said_with_what_to_do() {
             "a command's flag stands behind it: \"maqet rm --force\"",
         ),
         ("--jsom ls", "no flag \"--jsom\" before the command", "did you mean \"--json\"?"),
-        ("start", "\"start\" needs VM", "maqet start VM... [--all|-l KEY=VALUE] [--paused] [-n]"),
+        (
+            "start",
+            "\"start\" needs VM",
+            "maqet start VM... [--all|-l KEY=VALUE] [--autostart] [--paused] [-n]",
+        ),
         ("rename web", "\"rename\" needs NEW", "maqet rename VM NEW [-n]"),
         (
             "qmp web",

@@ -9,6 +9,7 @@
 pub(crate) enum Flag {
     All,
     Arg,
+    Autostart,
     Cdrom,
     Color,
     Columns,
@@ -126,6 +127,7 @@ impl Flag {
         match self {
             Flag::All => Form::long("all"),
             Flag::Arg => Form::long("arg").takes(Word("WORD")).repeats(),
+            Flag::Autostart => Form::long("autostart"),
             Flag::Cdrom => Form::long("cdrom").takes(Text("CDROM")).repeats(),
             Flag::Color => Form::long("color").takes(Choice("WHEN", &["auto", "always", "never"])),
             Flag::Columns => Form::long("columns").short('o').takes(List("COL,...")),

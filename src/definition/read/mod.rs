@@ -66,6 +66,7 @@ impl Definition {
             hotplug_slots: fields.count("hotplug_slots")?,
             sandbox: fields.bool("sandbox")?.unwrap_or(true),
             stop_timeout,
+            autostart: fields.bool("autostart")?.unwrap_or(false),
             protect: fields.bool("protect")?.unwrap_or(false),
             args: args(&fields)?,
         })

@@ -1,19 +1,8 @@
 //! Every operation on the rows, and what serves it.
 
 use super::super::files::OwnFile;
-use super::super::vms::{COLUMNS, rows};
-use super::super::{Row, Store};
 use super::{IDS, filled, kind, names};
-use crate::error::{Kind, Result};
-
-/// The questions that the indices over labels and autostart are for.
-impl Store {
-    /// The VMs that start with the host, by name.
-    fn autostarting(&self) -> Result<Vec<Row>> {
-        let sql = "WHERE json_extract(definition, '$.autostart') = 1 ORDER BY name";
-        self.read(|db| rows(db, &format!("{COLUMNS} {sql}"), []))
-    }
-}
+use crate::error::Kind;
 
 #[test]
 fn a_row_is_found_by_its_name_its_id_and_the_beginning_of_its_id() {

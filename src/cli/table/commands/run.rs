@@ -14,12 +14,17 @@ does not come up. A running VM is left as it is, a paused one goes on, a
 stopping one is started again when it has ended.",
     operands: &[VMS],
     definition: false,
-    flags: &[(Flag::Paused, "do not let the guest run yet"), DRY_RUN],
+    flags: &[
+        (Flag::Autostart, "the VMs whose definition says autostart"),
+        (Flag::Paused, "do not let the guest run yet"),
+        DRY_RUN,
+    ],
     excludes: &[],
     objects: true,
     examples: &[
         ("start web", "one VM"),
         ("start web db", "two, side by side"),
+        ("start --autostart", "for an init script, or a unit of systemd"),
         ("start web --paused", "until \"resume web\" the guest stands still"),
     ],
 };
