@@ -5,12 +5,13 @@ use serde::Serialize;
 use super::context::{Context, Vm};
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::cli::table::Flag;
-use crate::control::life;
+use crate::control::life::{self, Life};
 use crate::error::Result;
 use crate::paths::{Log, VmFolder, rotated};
 use crate::sys;
 use crate::time::Timestamp;
 use crate::wire::runs::{End, Outcome, Run, SeenEvent};
+use crate::wire::status::State;
 
 /// How many of the last lines of QEMU's and of the console's are shown.
 const LINES: usize = 16;
@@ -58,7 +59,7 @@ pub(super) fn why(context: &Context<'_>) -> Result<u8> {
     let vms = context.vms()?;
     for vm in &vms {
         let folder = context.folders.vm(&vm.id);
-        let live = life::look_at(&context.folders, &vm.id, &vm.name)?.state.is_live();
+        let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
         let runs = life::all_runs(&folder);
         if runs.is_empty() {
             context.note(&format!("{} has never been started", vm.name));
@@ -66,7 +67,7 @@ pub(super) fn why(context: &Context<'_>) -> Result<u8> {
         let first = runs.len().saturating_sub(wanted);
         for (number, run) in runs.iter().enumerate().skip(first) {
             let newest = number + 1 == runs.len();
-            explain(&mut output, vm, run, &folder, newest, newest && live)?;
+            explain(&mut output, vm, run, &folder, newest.then_some(&life))?;
         }
     }
     output.finish()?;
@@ -78,10 +79,13 @@ fn explain(
     vm: &Vm,
     run: &Run,
     folder: &VmFolder,
-    newest: bool,
-    live: bool,
+    now: Option<&Life>,
 ) -> Result<()> {
-    let end = (!live).then(|| run.end_without_runner(&sys::boot_id()));
+    let newest = now.is_some();
+    let live = now.is_some_and(|life| life.state.is_live());
+    // A runner may outlive a run, and begin another.
+    let goes_on = live && run.end.is_none();
+    let end = (!goes_on).then(|| run.end_without_runner(&sys::boot_id()));
     let console = if newest { tail(folder, Log::Console) } else { String::new() };
     // A runner that was killed wrote no end: QEMU's last words are in its log.
     let log = if newest && run.end.is_none() { tail(folder, Log::Qemu) } else { String::new() };
@@ -104,6 +108,9 @@ fn explain(
     match &end {
         None => output.text(" and goes on\n")?,
         Some(end) => output.guest(format!(" and {}\n", in_words(end)).as_bytes())?,
+    }
+    if !goes_on && now.is_some_and(|life| life.state == State::Starting) {
+        output.text("it is about to be started again\n")?;
     }
     let events: String =
         run.events.iter().map(|seen| format!("  {} {}\n", seen.at, seen.event)).collect();

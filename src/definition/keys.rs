@@ -131,9 +131,9 @@ pub(crate) const DEFINITION: &[Key] = &[
     now("stop_timeout", Kind::Duration, "60s", "how long the guest may take to shut down"),
     now(
         "restart",
-        one_of(&["never"], &["on-failure", "always"]),
+        one_of(&["never", "on-failure", "always"], &[]),
         "never",
-        "what follows when QEMU has ended",
+        "when QEMU is started again that nobody has stopped",
     ),
     now("autostart", Kind::Bool, "false", "started by \"maqet start --autostart\""),
     now("protect", Kind::Bool, "false", "refuse to remove the VM and its disks"),

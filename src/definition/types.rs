@@ -42,6 +42,7 @@ pub(crate) struct Definition {
     pub(crate) hotplug_slots: Option<u8>,
     pub(crate) sandbox: bool,
     pub(crate) stop_timeout: Limit,
+    pub(crate) restart: Restart,
     /// Whether `start --autostart` means it.
     pub(crate) autostart: bool,
     pub(crate) protect: bool,
@@ -85,6 +86,16 @@ pub(crate) enum Accel {
     Auto,
     Kvm,
     Tcg,
+}
+
+/// When QEMU is started again, where nobody asked it to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    Never,
+    /// When it ended with an error or a signal.
+    OnFailure,
+    /// When the guest shut down by itself, too.
+    Always,
 }
 
 /// The guest's CPUs, 1 to 4096 in all.

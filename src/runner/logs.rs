@@ -158,24 +158,30 @@ pub(super) struct Record {
 impl Record {
     /// Writes the line with which a run begins; only the last 64 runs are kept.
     pub(super) fn begin(folder: &VmFolder, lost: Lost) -> Record {
-        let path = folder.runs();
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut record = Record { path: folder.runs(), run: 0, events: VecDeque::new(), lost };
+        record.begin_next();
+        record
+    }
+
+    /// The same for the run that follows the one that has ended.
+    pub(super) fn begin_next(&mut self) {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         if let Some(kept) = runs::trimmed(&text) {
-            let new = path.with_extension("ndjson.new");
+            let new = self.path.with_extension("ndjson.new");
             if std::fs::write(&new, kept).is_ok() {
-                let _ = std::fs::rename(&new, &path);
+                let _ = std::fs::rename(&new, &self.path);
             }
         }
-        let run = runs::parse(&text).last().map_or(1, |last| last.number + 1);
-        let record = Record { path, run, events: VecDeque::new(), lost };
-        let boot_id = sys::boot_id();
-        record.append(&Line::Began {
-            run,
+        // What a full disk did not take was a run all the same.
+        let last = runs::parse(&text).last().map_or(0, |last| last.number);
+        self.run = last.max(self.run) + 1;
+        self.events.clear();
+        self.append(&Line::Began {
+            run: self.run,
             at: Timestamp::now(),
-            boot_id,
+            boot_id: sys::boot_id(),
             runner_pid: std::process::id(),
         });
-        record
     }
 
     /// Remembers a QMP event for the post-mortem.
@@ -191,7 +197,7 @@ impl Record {
         self.append(&Line::Up { run: self.run, machine: machine.to_owned(), created });
     }
 
-    pub(super) fn end(self, end: End, error: Option<&Error>, stderr: &str) {
+    pub(super) fn end(&self, end: End, error: Option<&Error>, stderr: &str) {
         let lines: Vec<&str> = stderr.lines().collect();
         let last = lines[lines.len().saturating_sub(16)..].join("\n");
         self.append(&Line::Ended {

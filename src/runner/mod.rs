@@ -6,6 +6,7 @@
 //! the commands only what stands in `wire` and below. Here are the steps of a start in their order:
 //! a crash between any two of them leaves nothing that the next command does not put right.
 
+mod again;
 mod disks;
 mod front;
 mod home;
@@ -25,6 +26,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use self::again::Again;
 use self::front::Front;
 use self::home::Home;
 use self::launch::QemuEnds;
@@ -37,7 +39,7 @@ use self::state::{Machine, Terms};
 use self::streams::{AgentChannel, Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
 use crate::definition::name::VmName;
-use crate::definition::types::{Definition, Program};
+use crate::definition::types::{Definition, Program, Restart};
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
@@ -181,7 +183,7 @@ struct Held<'a> {
 }
 
 /// From the definition to QEMU's end, with both locks held. The runtime folder is gone afterwards,
-/// however it ended.
+/// however it ended; from one QEMU to the next that its `restart` asks for, it stays.
 fn run(
     mission: &Mission,
     held: &Held<'_>,
@@ -197,14 +199,19 @@ fn run(
     let id = mission.id.to_string();
     let (mut home, listener, key) = Home::make(&mission.folders, &id)?;
     let sessions = Sessions::new(listener, id, key);
-    let started = start_qemu(mission, held, &name, &vm);
-    let ended = started.and_then(|(facts, qemu)| {
+    let recipe = Recipe { mission, held, name: &name, definition: &vm };
+    let ended = recipe.spawn().and_then(|(facts, qemu)| {
         let terms = Terms {
             start_paused: order.paused,
             start_limit: order.start_limit(),
             guest_time: vm.stop_timeout.duration().unwrap_or(Duration::ZERO),
         };
+        // In the foreground that is for whoever has started us.
+        let restart = if place.front.is_some() { Restart::Never } else { vm.restart };
         let supervisor = Supervisor {
+            recipe: &recipe,
+            terms,
+            again: Again::new(restart),
             machine: Machine::new(terms, facts.spawned),
             facts,
             qemu,
@@ -222,6 +229,21 @@ fn run(
     });
     home.remove();
     ended
+}
+
+/// What each QEMU of a VM is made of, the next ones too: what was handed over at the start.
+#[derive(Debug)]
+struct Recipe<'a> {
+    mission: &'a Mission,
+    held: &'a Held<'a>,
+    name: &'a VmName,
+    definition: &'a Definition,
+}
+
+impl Recipe<'_> {
+    fn spawn(&self) -> Result<(Facts, Qemu)> {
+        start_qemu(self.mission, self.held, self.name, self.definition)
+    }
 }
 
 /// Makes the disks and QEMU's descriptors, and spawns QEMU.

@@ -21,6 +21,8 @@ const MONITOR_LOST_LIMIT: Duration = Duration::from_secs(2);
 /// How far QEMU is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// There is no QEMU: the last one has ended, and the next is to be spawned after a pause.
+    Resting,
     /// Spawned; its greeting is awaited.
     Greeting,
     /// `qmp_capabilities` was sent. Only its answer counts: a bad device kills QEMU after the
@@ -97,6 +99,8 @@ pub(super) enum Input {
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
+    /// The pause is over: spawn the next QEMU, whose life is another machine's.
+    Spawn,
     Execute(Order),
     /// SIGTERM to QEMU.
     Terminate,
@@ -124,6 +128,7 @@ pub(super) struct Terms {
 pub(super) struct Machine {
     phase: Phase,
     deadline: Option<Instant>,
+    has_qemu: bool,
     start_paused: bool,
     start_limit: Duration,
     guest_time: Duration,
@@ -146,6 +151,7 @@ impl Machine {
         Machine {
             phase: Phase::Greeting,
             deadline: Some(now + start_limit),
+            has_qemu: true,
             start_paused,
             start_limit,
             guest_time,
@@ -158,6 +164,17 @@ impl Machine {
             failure: None,
             exit: None,
         }
+    }
+
+    /// No QEMU yet: one is to be spawned at `until`, unless somebody calls it off.
+    pub(super) fn resting(terms: Terms, until: Instant) -> Machine {
+        let machine = Machine::new(terms, until);
+        Machine { phase: Phase::Resting, deadline: Some(until), has_qemu: false, ..machine }
+    }
+
+    /// Whether this is the life of a QEMU that was spawned.
+    pub(super) fn has_qemu(&self) -> bool {
+        self.has_qemu
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -182,9 +199,11 @@ impl Machine {
     /// The state as users know it.
     pub(super) fn state(&self) -> State {
         match self.phase {
-            Phase::Greeting | Phase::Negotiating | Phase::Identifying | Phase::Continuing => {
-                State::Starting
-            }
+            Phase::Resting
+            | Phase::Greeting
+            | Phase::Negotiating
+            | Phase::Identifying
+            | Phase::Continuing => State::Starting,
             Phase::Running => State::Running,
             Phase::Paused => State::Paused,
             Phase::Stopping(_) => State::Stopping,
@@ -222,6 +241,11 @@ impl Machine {
                 self.stop(StopRequest { manner: Manner::Force, guest_time: None, asked_by }, now)
             }
             (_, Input::MonitorLost(_)) => self.lose_monitor(now),
+
+            (Phase::Resting, Input::DeadlinePassed) => {
+                self.deadline = None;
+                vec![Action::Spawn]
+            }
 
             (Phase::Greeting, Input::Greeted) => self.go(Phase::Negotiating, Order::Capabilities),
             (Phase::Negotiating, Input::Returned(Order::Capabilities)) => {
@@ -294,6 +318,10 @@ impl Machine {
             };
         }
         self.asked_by = Some(request.asked_by);
+        if self.phase == Phase::Resting {
+            self.enter(Phase::Ended, None);
+            return vec![];
+        }
         self.no_kill = request.manner == Manner::NoKill;
         let was_paused = self.phase == Phase::Paused;
         if force || !self.came_up || !self.monitor_usable {

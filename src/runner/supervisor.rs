@@ -12,25 +12,28 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::Recipe;
+use super::again::Again;
 use super::front::Front;
 use super::home::Home;
 use super::logs::{Lost, Record};
 use super::monitor::{Asker, Monitor, News};
 use super::session::Sessions;
 use super::starter::Starter;
-use super::state::{Action, Exit, Input, Machine, Order, Phase};
+use super::state::{Action, Exit, Input, Machine, Order, Phase, Terms};
 use super::streams::{AgentChannel, Output, Signals};
 use super::turn::{self, Source};
-use crate::error::{Error, Kind};
+use crate::error::Error;
+use crate::qemu::machine;
 use crate::qemu::qmp::{Answer, OLDEST, Version};
-use crate::qemu::{hint, machine};
 use crate::sys::{self, Interest, Signal};
 use crate::time::Timestamp;
 use crate::wire::runs::End;
 use crate::wire::status::{State, Status};
 
+mod ends;
 mod serve;
 
 use self::serve::{Until, Waiting};
@@ -70,11 +73,15 @@ pub(super) struct Ended {
     pub(super) stderr: String,
 }
 
-/// One VM, from QEMU's spawn to its end.
+/// One VM, from QEMU's spawn to its end, and to that of each QEMU that follows.
 #[derive(Debug)]
 pub(super) struct Supervisor<'a> {
+    pub(super) recipe: &'a Recipe<'a>,
+    pub(super) terms: Terms,
+    pub(super) again: Again,
     pub(super) facts: Facts,
     pub(super) machine: Machine,
+    /// In a pause between two, the one that has ended.
     pub(super) qemu: Qemu,
     pub(super) sessions: Sessions,
     pub(super) signals: Signals,
@@ -90,7 +97,7 @@ pub(super) struct Supervisor<'a> {
 }
 
 impl Supervisor<'_> {
-    /// Runs until QEMU has ended.
+    /// Runs until QEMU has ended, and there is to be no other.
     ///
     /// # Errors
     /// Only where the kernel refuses to `poll`; QEMU then ends with the runner.
@@ -105,14 +112,16 @@ impl Supervisor<'_> {
             }
             // After the end nothing is answered any more: what is true then stands in the runs, once
             // it has been written there, and who asks again reads it there.
-            if self.machine.phase() == Phase::Ended {
-                break;
+            if self.machine.phase() != Phase::Ended {
+                self.take_requests();
+                let now = Instant::now();
+                self.sessions.expire(now);
+                if self.machine.deadline().is_some_and(|at| at <= now) {
+                    self.tell(Input::DeadlinePassed);
+                }
             }
-            self.take_requests();
-            let now = Instant::now();
-            self.sessions.expire(now);
-            if self.machine.deadline().is_some_and(|at| at <= now) {
-                self.tell(Input::DeadlinePassed);
+            if self.machine.phase() == Phase::Ended && !self.rests() {
+                break;
             }
         }
         Ok(self.conclude())
@@ -134,7 +143,7 @@ impl Supervisor<'_> {
             (Source::HangUp, Some(self.signals.hang_up_source())),
             (Source::Starter, self.starter.source()),
             (Source::Listener, self.sessions.listener()),
-            (Source::Exit, Some(qemu.pidfd.as_fd())),
+            (Source::Exit, self.machine.has_qemu().then(|| qemu.pidfd.as_fd())),
         ];
         let mut sources: Vec<_> = reads
             .into_iter()
@@ -220,6 +229,7 @@ impl Supervisor<'_> {
 
     fn act(&mut self, action: Action) {
         match action {
+            Action::Spawn => self.spawn_again(),
             Action::Execute(order) => {
                 let news = self.qemu.monitor.order(order);
                 self.hear(news);
@@ -230,6 +240,7 @@ impl Supervisor<'_> {
                 self.signal(Signal::KILL);
             }
             Action::Ready => {
+                self.again.up(Instant::now());
                 self.starter.dismiss();
                 self.answer_waiting(Until::Up, || Ok("pong".into()));
             }
@@ -337,7 +348,8 @@ impl Supervisor<'_> {
     }
 
     fn status(&self) -> Status {
-        let lives = self.machine.phase() != Phase::Ended;
+        let lives = self.machine.has_qemu() && self.machine.phase() != Phase::Ended;
+        let uptime = if lives { self.facts.spawned.elapsed().as_secs() } else { 0 };
         Status {
             vm_id: self.facts.id.clone(),
             name: self.facts.name.clone(),
@@ -346,41 +358,11 @@ impl Supervisor<'_> {
             runner_pid: std::process::id(),
             qemu_pid: lives.then(|| self.qemu.child.id()),
             accel: self.facts.accel.to_owned(),
-            uptime: self.facts.spawned.elapsed().as_secs(),
+            uptime,
             since: self.since,
             socket_path: self.home.socket_path(),
             sandbox: self.facts.sandbox,
             log_bytes_lost: self.lost.bytes(),
         }
-    }
-
-    /// Puts the end together, and tells it to those who waited for it.
-    fn conclude(mut self) -> Ended {
-        if let Some(front) = self.front.take() {
-            front.end();
-        }
-        let end = self.machine.end(Timestamp::now());
-        let stderr = self.qemu.stderr.tail();
-        let error = (!self.machine.came_up()).then(|| start_error(&end, &stderr));
-        let result = json!({ "state": self.machine.state(), "last_exit": end });
-        self.answer_waiting(Until::Ended, || Ok(result.clone()));
-        let told =
-            error.clone().unwrap_or_else(|| Error::new(Kind::NotRunning, "the VM has ended"));
-        self.answer_waiting(Until::Up, || Err(told.clone()));
-        Ended { end, error, stderr }
-    }
-}
-
-/// Why a start failed, in QEMU's own words where it said something.
-fn start_error(end: &End, stderr: &str) -> Error {
-    let why = match (&end.detail, &end.asked_by) {
-        (Some(detail), _) => detail.clone(),
-        (None, Some(who)) => format!("it was stopped by {who} before it ran"),
-        (None, None) => "QEMU ended before it ran".into(),
-    };
-    let error = Error::failed(why).quoting(stderr);
-    match hint::for_words(stderr) {
-        Some(hint) => error.hint(hint),
-        None => error,
     }
 }

@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 use self::fields::{Fields, expected};
 use super::keys::{self, Kind};
 use super::name::{VmName, is_name_byte};
-use super::types::{Accel, Boot, Cpu, CpuModel, Definition, DirectBoot, ItemName, MachineType};
+use super::types::{
+    Accel, Boot, Cpu, CpuModel, Definition, DirectBoot, ItemName, MachineType, Restart,
+};
 use super::units::Limit;
 use crate::error::{Error, Result, quote};
 
@@ -37,7 +39,7 @@ impl Definition {
 
     fn read_keys(map: &Map<String, Value>) -> Result<Definition> {
         let fields = Fields::new("", map, keys::DEFINITION)?;
-        for key in ["firmware", "display", "restart"] {
+        for key in ["firmware", "display"] {
             fields.only_default(key)?;
         }
         let stop_timeout = match fields.duration("stop_timeout")? {
@@ -66,6 +68,7 @@ impl Definition {
             hotplug_slots: fields.count("hotplug_slots")?,
             sandbox: fields.bool("sandbox")?.unwrap_or(true),
             stop_timeout,
+            restart: fields.choice("restart", words::restart)?.unwrap_or(Restart::Never),
             autostart: fields.bool("autostart")?.unwrap_or(false),
             protect: fields.bool("protect")?.unwrap_or(false),
             args: args(&fields)?,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::definition::keys::{self, Key, Kind, Support};
 use crate::definition::types::{
-    Accel, Cpu, Definition, Discard, Format, Link, Model, Program, Vga,
+    Accel, Cpu, Definition, Discard, Format, Link, Model, Program, Restart, Vga,
 };
 use crate::definition::units::Limit;
 use crate::error::{self, Result};
@@ -42,7 +42,7 @@ fn a_full_definition_is_read() {
         ],
         "network": [{"model": "e1000"}, {"name": "off", "type": "none", "mac": "52:54:00:Aa:00:01"}],
         "serial": false, "agent": false, "rng": true, "hotplug_slots": 0, "sandbox": false,
-        "stop_timeout": "2m", "restart": "never", "autostart": true, "protect": true,
+        "stop_timeout": "2m", "restart": "on-failure", "autostart": true, "protect": true,
         "template": false, "arguments": [], "args": ["-device", "edu,x=1"],
     }))
     .unwrap();
@@ -54,6 +54,7 @@ fn a_full_definition_is_read() {
     assert_eq!(vm.direct_boot.unwrap().append.unwrap(), "console=ttyS0,115200 root=/dev/vda");
     assert_eq!(vm.args, ["-device", "edu,x=1"]);
     assert!(vm.autostart);
+    assert_eq!(vm.restart, Restart::OnFailure);
     let folder = Path::new("/vm");
     let [root, second, linked] = &vm.storage[..] else { panic!("three disks") };
     assert_eq!((root.path(folder), root.is_made_when_absent()), ("/a.img".into(), false));

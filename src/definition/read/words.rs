@@ -1,7 +1,9 @@
 //! The words of a choice as types. Which words there are is told by the table of keys; a test holds
 //! the two together.
 
-use crate::definition::types::{Accel, Aio, Cache, Discard, Format, Link, Media, Model, Vga};
+use crate::definition::types::{
+    Accel, Aio, Cache, Discard, Format, Link, Media, Model, Restart, Vga,
+};
 
 pub(super) fn accel(word: &str) -> Option<Accel> {
     Some(match word {
@@ -20,6 +22,15 @@ pub(super) fn vga(word: &str) -> Option<Vga> {
         "cirrus" => Vga::Cirrus,
         "qxl" => Vga::Qxl,
         "vmware" => Vga::Vmware,
+        _ => return None,
+    })
+}
+
+pub(super) fn restart(word: &str) -> Option<Restart> {
+    Some(match word {
+        "never" => Restart::Never,
+        "on-failure" => Restart::OnFailure,
+        "always" => Restart::Always,
         _ => return None,
     })
 }

@@ -259,6 +259,53 @@ fn a_guest_that_is_to_start_paused_gets_no_cont() {
     assert!(machine.came_up());
 }
 
+/// A machine in the pause between two QEMUs, after these inputs.
+fn rested(inputs: &[Input]) -> (Machine, Vec<Action>, Instant) {
+    let until = Instant::now() + Duration::from_secs(4);
+    let terms = Terms { start_paused: false, start_limit: Duration::ZERO, guest_time: GUEST_TIME };
+    let mut machine = Machine::resting(terms, until);
+    let mut last = vec![];
+    for input in inputs {
+        last = machine.handle(input.clone(), until);
+    }
+    (machine, last, until)
+}
+
+#[test]
+fn in_a_pause_only_its_end_and_a_stop_mean_something() {
+    use Input::{DeadlinePassed, Greeted, GuestPaused, GuestResumed, StarterLeft, StopSignal};
+    use Phase::{Ended, Resting};
+    for (inputs, phase, actions) in [
+        (vec![], Resting, vec![]),
+        (vec![DeadlinePassed], Resting, vec![Action::Spawn]),
+        (vec![Greeted], Resting, vec![]),
+        (vec![Input::Returned(Order::Cont)], Resting, vec![]),
+        (vec![Input::Refused(Order::Quit, "no".into())], Resting, vec![]),
+        (vec![GuestPaused, GuestResumed], Resting, vec![]),
+        (vec![Input::ShutDown("guest-shutdown".into())], Resting, vec![]),
+        (vec![Input::MonitorLost("closed".into())], Resting, vec![]),
+        (vec![stop(Manner::Orderly)], Ended, vec![]),
+        (vec![stop(Manner::NoKill)], Ended, vec![]),
+        (vec![stop(Manner::Force)], Ended, vec![]),
+        (vec![StopSignal], Ended, vec![]),
+        (vec![StarterLeft], Ended, vec![]),
+        (vec![StopSignal, DeadlinePassed], Ended, vec![]),
+    ] {
+        let (machine, last, until) = rested(&inputs);
+        assert_eq!((machine.phase(), last), (phase, actions), "{inputs:?}");
+        assert!(!machine.has_qemu() && !machine.came_up(), "{inputs:?}");
+        let waits = phase == Resting && !inputs.contains(&DeadlinePassed);
+        assert_eq!(machine.deadline(), waits.then_some(until), "{inputs:?}");
+        let state = if phase == Resting { State::Starting } else { State::Stopped };
+        assert_eq!(machine.state(), state, "{inputs:?}");
+    }
+    let end = rested(&[stop(Manner::Orderly)]).0.end(Timestamp::from_unix_millis(0));
+    assert_eq!(
+        (end.outcome, end.by, end.asked_by.as_deref()),
+        (Outcome::Stopped, None, Some("a test"))
+    );
+}
+
 #[test]
 fn a_start_has_30_seconds_or_what_was_asked_for_where_that_is_more() {
     for (asked, given) in [(0, 30), (5, 30), (120, 120)] {
