@@ -4,7 +4,8 @@
 //! columns wide and ASCII, so that they read alike on a serial line and in a pager.
 
 use super::table::{
-    Arity, COMMANDS, Command, DefinitionFlag, Flag, GLOBALS, Group, command, definition_flags,
+    Arity, COMMANDS, Command, DefinitionFlag, FAMILIES, Family, Flag, GLOBALS, Group, command,
+    definition_flags, family,
 };
 use super::topics::{TOPICS, Topic};
 use crate::definition::nearest::nearest;
@@ -15,7 +16,7 @@ const WIDTH: usize = 80;
 /// The width of what `maqet` alone prints: a small serial terminal.
 const SMALL: usize = 40;
 /// Where the explanation of a command or a topic begins.
-const BEHIND_WORD: usize = 14;
+const BEHIND_WORD: usize = 19;
 /// Where that of a flag begins: behind all but the longest.
 const BEHIND_FLAG: usize = 28;
 
@@ -31,10 +32,14 @@ pub(crate) fn help(subject: Option<&str>) -> Result<String> {
     if let Some(row) = command(word) {
         return Ok(command_page(row));
     }
+    if let Some(family) = family(word) {
+        return Ok(family_page(family));
+    }
     if let Some(topic) = TOPICS.iter().find(|topic| topic.word == word) {
         return Ok(topic_page(topic));
     }
     let known = COMMANDS.iter().map(|row| row.word).chain(TOPICS.iter().map(|topic| topic.word));
+    let known = known.chain(FAMILIES.iter().map(|family| family.word));
     let error = Error::usage(format!("no command and no topic {}", quote(word)));
     Err(match (super::words::instead_of(word), nearest(word, known)) {
         (Some(instead), _) => error.hint(instead),
@@ -47,8 +52,9 @@ pub(crate) fn help(subject: Option<&str>) -> Result<String> {
 pub(crate) fn words() -> String {
     let mut page = String::from("usage: maqet COMMAND [VM]... [FLAG]...\n\n");
     for group in Group::ALL {
-        let words = of_group(group).map(|row| row.word);
-        page.push_str(&hang(&format!("{:<8}", group.title()), words, SMALL));
+        let mut words: Vec<&str> = of_group(group).map(Command::first_word).collect();
+        words.dedup();
+        page.push_str(&hang(&format!("{:<8}", group.title()), words.into_iter(), SMALL));
     }
     page.push_str("\n\"maqet --help\" says what they do.\n");
     page
@@ -122,6 +128,15 @@ fn command_page(row: &Command) -> String {
         page.push_str(&format!("  maqet {line}\n      {help}\n"));
     }
     page.push_str("\nFlags of every command: \"maqet --help\".\n");
+    page
+}
+
+fn family_page(family: &Family) -> String {
+    let mut page = format!("maqet {}: {}\n\n", family.word, family.summary);
+    for (_, row) in family.members() {
+        page.push_str(&entry(&format!("  {}", row.word), row.summary, BEHIND_WORD));
+    }
+    page.push_str(&format!("\n\"maqet help {} WORD\" explains one.\n", family.word));
     page
 }
 
@@ -210,6 +225,7 @@ mod tests {
 
     fn pages() -> impl Iterator<Item = (&'static str, String)> {
         let words = COMMANDS.iter().map(|row| row.word).chain(TOPICS.iter().map(|t| t.word));
+        let words = words.chain(FAMILIES.iter().map(|family| family.word));
         let named = words.map(|word| (word, help(Some(word)).unwrap()));
         named.chain([("", help(None).unwrap())])
     }
@@ -231,7 +247,8 @@ mod tests {
         assert!(page.lines().count() <= 24);
         assert!(page.lines().all(|line| line.len() <= SMALL), "{page}");
         for row in COMMANDS {
-            assert!(page.split_whitespace().any(|word| word == row.word), "{}", row.word);
+            let first = row.first_word();
+            assert!(page.split_whitespace().any(|word| word == first), "{}", row.word);
         }
     }
 

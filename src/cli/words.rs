@@ -37,7 +37,7 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["state", "domstate"], "\"maqet status\" tells what a VM does now"),
     (&["log", "journal"], "\"maqet logs\" prints what the console, QEMU or the runner said"),
     (&["mv", "move"], "\"maqet rename\" gives a VM another name"),
-    (&["storage", "volume"], "\"maqet apply VM --disk DISK\" changes the disks of a VM"),
+    (&["storage", "volume"], "\"maqet disk\" lists the disks of VMs"),
     (&["monitor"], "\"maqet qmp\" sends a command to QEMU"),
     (&["argv", "command"], "\"maqet cmdline\" prints the command line of a VM's QEMU"),
     (&["completion", "completions"], "\"maqet generate\" prints the completion script of a shell"),
@@ -48,7 +48,7 @@ const WORDS: &[(&[&str], &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::table::{COMMANDS, command};
+    use crate::cli::table::{COMMANDS, Command, command};
 
     #[test]
     fn no_word_of_another_tool_is_a_command_of_ours() {
@@ -64,7 +64,8 @@ mod tests {
             let mut known = 0;
             for rest in named {
                 let word = rest.split([' ', '"']).next().unwrap_or_default();
-                assert!(word == "-V" || COMMANDS.iter().any(|row| row.word == word), "{words:?}");
+                let is_it = |row: &Command| row.first_word() == word;
+                assert!(word == "-V" || COMMANDS.iter().any(is_it), "{words:?}");
                 known += 1;
             }
             assert!(known > 0, "{words:?}");

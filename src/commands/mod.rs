@@ -8,6 +8,7 @@ mod apply;
 mod button;
 mod cmdline;
 mod context;
+mod disk;
 mod doctor;
 mod ephemeral;
 mod foreground;
@@ -40,7 +41,8 @@ use crate::error::Result;
 pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
     match invocation.verb {
         Verb::Help => {
-            print(invocation, &text::help(invocation.operands.first().map(String::as_str))?)
+            let subject = invocation.operands.join(" ");
+            print(invocation, &text::help(Some(&*subject).filter(|word| !word.is_empty()))?)
         }
         Verb::Version => print(invocation, text::VERSION),
         Verb::Cleanup => {
@@ -74,6 +76,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Info => info::info(&Context::new(invocation)?),
         Verb::Why => why::why(&Context::new(invocation)?),
         Verb::Logs => logs::logs(&Context::new(invocation)?),
+        Verb::DiskLs => disk::ls(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::Cmdline => cmdline::cmdline(&Context::new(invocation)?),
         Verb::Doctor => doctor::doctor(&Context::new(invocation)?),

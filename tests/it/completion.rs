@@ -35,6 +35,12 @@ const CASES: &[(&str, &str)] = &[
     ("maqet --timeout=5s -- sto", "maqet --timeout=5s -- stop "),
     ("maqet sta", "maqet sta"),
     ("maqet xyzzy", "maqet xyzzy"),
+    // Commands of two words.
+    ("maqet dis", "maqet disk "),
+    ("maqet disk l", "maqet disk ls "),
+    ("maqet -v disk ls we", "maqet -v disk ls web "),
+    ("maqet disk --js", "maqet disk --json "),
+    ("maqet disk l web", "maqet disk l web"),
     // Flags: of every command, of this one, of a definition.
     ("maqet --js", "maqet --json "),
     ("maqet stop --no-k", "maqet stop --no-kill "),

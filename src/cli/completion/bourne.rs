@@ -8,8 +8,8 @@
 use std::fmt::Write;
 
 use super::{
-    FOLDERS, Follows, Spelling, Wanted, describing_commands, describing_flags, global_flags,
-    operands, own_flags,
+    FOLDERS, Follows, Spelling, Wanted, describing_commands, describing_flags, families,
+    global_flags, heads, key, operands, own_flags,
 };
 use crate::cli::table::COMMANDS;
 
@@ -43,7 +43,13 @@ _maqet_walk() {
                     continue ;;
             esac
         fi
-        if [[ -z $command ]]; then command=$word; else taken+=("$word"); fi
+        if [[ -z $command ]]; then
+            command=$word
+        elif [[ ' @HEADS@ ' == *" $command "* ]]; then
+            command+=_$word
+        else
+            taken+=("$word")
+        fi
     done
 }
 
@@ -84,10 +90,11 @@ _maqet_operand() {
 /// The functions that both scripts begin with.
 pub(super) fn functions() -> String {
     let own = COMMANDS.iter().map(|row| {
-        let prefix = format!("{}:", row.word);
+        let prefix = format!("{}:", key(row));
         values(&own_flags(row), &prefix, 8)
     });
-    WALK.replace("@FOLDERS@", &FOLDERS.map(|flag| flag.written()).join("|"))
+    WALK.replace("@HEADS@", &heads())
+        .replace("@FOLDERS@", &FOLDERS.map(|flag| flag.written()).join("|"))
         .replace("@GLOBALS@", &values(&global_flags(), "", 8))
         .replace("@DESCRIBING@", &describing_commands().join("|"))
         .replace("@KEYS@", &values(&describing_flags(), "", 16))
@@ -116,14 +123,16 @@ fn values(flags: &[Spelling], prefix: &str, indent: usize) -> String {
 }
 
 fn operand_cases() -> String {
-    let mut cases: Vec<(String, Vec<String>)> = Vec::new();
+    let mut cases: Vec<(String, Vec<String>)> = families()
+        .map(|(head, words)| (wanted_sets(&Wanted::OneOf(words)), vec![format!("{head}:0")]))
+        .collect();
     for row in COMMANDS {
         for (number, (wanted, repeats)) in operands(row).iter().enumerate() {
             if *wanted == Wanted::Text {
                 continue;
             }
             let number = if *repeats { "*".to_owned() } else { number.to_string() };
-            let pattern = format!("{}:{number}", row.word);
+            let pattern = format!("{}:{number}", key(row));
             let sets = wanted_sets(wanted);
             match cases.iter_mut().find(|(known, _)| *known == sets) {
                 Some((_, patterns)) => patterns.push(pattern),

@@ -6,8 +6,8 @@
 use std::fmt::Write;
 
 use super::{
-    FOLDERS, Follows, Spelling, Wanted, commands, describing_commands, describing_flags,
-    flags_by_command, global_flags, operands, own_flags, subjects,
+    FOLDERS, Follows, Spelling, Wanted, commands, describing_commands, describing_flags, families,
+    flags_by_command, global_flags, heads, key, operands, own_flags, subjects,
 };
 use crate::cli::table::COMMANDS;
 
@@ -59,6 +59,8 @@ function __maqet_read
         end
         if test -z "$__maqet_command"
             set __maqet_command $word
+        else if contains -- "$__maqet_command" @HEADS@
+            set __maqet_command "$__maqet_command"_"$word"
         else
             set -a __maqet_taken $word
         end
@@ -122,9 +124,10 @@ complete -c maqet -f -a '(__maqet_words)'
 
 pub(super) fn script() -> String {
     let own = COMMANDS.iter().flat_map(|row| {
-        taking(&own_flags(row)).map(|typed| format!("{}:{typed}", row.word)).collect::<Vec<_>>()
+        taking(&own_flags(row)).map(|typed| format!("{}:{typed}", key(row))).collect::<Vec<_>>()
     });
     let mut script = HEAD
+        .replace("@HEADS@", &heads())
         .replace("@FOLDERS@", &FOLDERS.map(|flag| flag.written()).join(" "))
         .replace("@GLOBALS@", &taking(&global_flags()).collect::<Vec<_>>().join(" "))
         .replace("@DESCRIBING@", &describing_commands().join(" "))
@@ -135,7 +138,7 @@ pub(super) fn script() -> String {
     let describing = describing_commands();
     flag_lines(&mut script, "that describe a VM", &on(&describing), &describing_flags());
     // Each condition costs time at every TAB: commands that take the same flags share one.
-    let mut sets: Vec<(Vec<Spelling>, Vec<&str>)> = Vec::new();
+    let mut sets: Vec<(Vec<Spelling>, Vec<String>)> = Vec::new();
     for (word, flags) in flags_by_command() {
         match sets.iter_mut().find(|(known, _)| *known == flags) {
             Some((_, words)) => words.push(word),
@@ -154,7 +157,7 @@ fn taking(flags: &[Spelling]) -> impl Iterator<Item = String> {
     taking.flat_map(Spelling::written)
 }
 
-fn on(commands: &[&str]) -> String {
+fn on(commands: &[String]) -> String {
     format!("-n {} ", quoted(&format!("__maqet_on {}", commands.join(" "))))
 }
 
@@ -163,10 +166,15 @@ fn operand_cases() -> String {
     let mut vms = Vec::new();
     let mut files = Vec::new();
     let mut cases = format!("        case :0\n{}", explained(commands()));
+    let echo = |word: &&str| format!("            echo {word}\n");
+    for (head, words) in families() {
+        let words: String = words.iter().map(echo).collect();
+        let _ = write!(cases, "        case '{head}:0'\n{words}");
+    }
     for row in COMMANDS {
         for (number, (wanted, repeats)) in operands(row).into_iter().enumerate() {
             let number = if repeats { "*".to_owned() } else { number.to_string() };
-            let here = quoted(&format!("{}:{number}", row.word));
+            let here = quoted(&format!("{}:{number}", key(row)));
             let words = match wanted {
                 Wanted::Vm => {
                     vms.push(here);
@@ -177,9 +185,7 @@ fn operand_cases() -> String {
                     continue;
                 }
                 Wanted::Subject => explained(subjects()),
-                Wanted::OneOf(words) => {
-                    words.iter().map(|word| format!("            echo {word}\n")).collect()
-                }
+                Wanted::OneOf(words) => words.iter().map(echo).collect(),
                 Wanted::Text | Wanted::File | Wanted::Folder => continue,
             };
             let _ = write!(cases, "        case {here}\n{words}");

@@ -10,7 +10,7 @@ mod fish;
 mod zsh;
 
 use super::table::{
-    Arity, COMMANDS, Command, DefinitionFlag, Flag, GLOBALS, Takes, definition_flags,
+    Arity, COMMANDS, Command, DefinitionFlag, FAMILIES, Flag, GLOBALS, Takes, definition_flags,
 };
 use super::topics::TOPICS;
 use crate::definition::keys::{self, Kind};
@@ -144,8 +144,8 @@ fn own_flags(row: &Command) -> Vec<Spelling> {
 }
 
 /// The commands that have such flags, each with them.
-fn flags_by_command() -> impl Iterator<Item = (&'static str, Vec<Spelling>)> {
-    COMMANDS.iter().map(|row| (row.word, own_flags(row))).filter(|(_, flags)| !flags.is_empty())
+fn flags_by_command() -> impl Iterator<Item = (String, Vec<Spelling>)> {
+    COMMANDS.iter().map(|row| (key(row), own_flags(row))).filter(|(_, flags)| !flags.is_empty())
 }
 
 /// The flags that describe a VM.
@@ -156,8 +156,23 @@ fn describing_flags() -> Vec<Spelling> {
 }
 
 /// The words of the commands that take a definition.
-fn describing_commands() -> Vec<&'static str> {
-    COMMANDS.iter().filter(|row| row.definition).map(|row| row.word).collect()
+fn describing_commands() -> Vec<String> {
+    COMMANDS.iter().filter(|row| row.definition).map(key).collect()
+}
+
+/// How the scripts call a command: as it is typed, its two words as one.
+fn key(row: &Command) -> String {
+    row.word.replace(' ', "_")
+}
+
+/// The first words of commands that have two, and what may follow each.
+fn families() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    FAMILIES.iter().map(|one| (one.word, one.members().map(|(second, _)| second).collect()))
+}
+
+/// The first words of commands that have two, divided by blanks.
+fn heads() -> String {
+    families().map(|(head, _)| head).collect::<Vec<_>>().join(" ")
 }
 
 /// What each operand of a command may be; true for one that may be repeated.
@@ -178,7 +193,9 @@ fn operands(row: &Command) -> Vec<(Wanted, bool)> {
 
 /// The commands, each with what it does.
 fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
-    COMMANDS.iter().map(|row| (row.word, row.summary))
+    let single = COMMANDS.iter().filter(|row| !row.word.contains(' '));
+    let single = single.map(|row| (row.word, row.summary));
+    single.chain(FAMILIES.iter().map(|family| (family.word, family.summary)))
 }
 
 /// What `maqet help` explains, each with what it is.

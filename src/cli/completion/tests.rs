@@ -108,7 +108,7 @@ fn values_are_what_the_table_says_they_are() {
         ("start", vec![(Wanted::Vm, true)]),
         ("rename", vec![(Wanted::Vm, false), (Wanted::Text, false)]),
         ("run", vec![(Wanted::VmOrFile, false)]),
-        ("help", vec![(Wanted::Subject, false)]),
+        ("help", vec![(Wanted::Subject, true)]),
         ("generate", vec![(one_of(&["bash", "zsh", "fish"]), false)]),
     ] {
         assert_eq!(operands(crate::cli::table::command(word).unwrap()), expected, "{word}");

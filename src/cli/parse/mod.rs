@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use super::invocation::{Invocation, Source, Value};
 use super::predecessor::{old_command, old_flag};
 use super::table::{
-    Command, DefinitionFlag, Flag, GLOBALS, Takes, Verb, command, definition_flags,
+    Command, DefinitionFlag, Family, Flag, GLOBALS, Takes, Verb, command, definition_flags, family,
 };
 use crate::definition::units::Limit;
 use crate::error::{Error, Result, quote};
@@ -29,6 +29,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocati
     let mut reader = Reader {
         words: lexopt::Parser::from_args(args),
         command: None,
+        family: None,
         help: false,
         found: Invocation::new(Verb::Words),
     };
@@ -41,11 +42,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocati
             return Ok(reader.found);
         }
     }
+    if let Some(family) = reader.family.filter(|_| reader.help) {
+        return Ok(help_on(family.word));
+    }
     if reader.help {
         return Ok(Invocation { verb: Verb::Help, ..reader.found });
     }
-    if let Some(command) = reader.command {
-        check::whole(command, &reader.found)?;
+    match (reader.command, reader.family) {
+        (Some(command), _) => check::whole(command, &reader.found)?,
+        (None, Some(family)) => return Err(refuse::no_member(family, None)),
+        (None, None) => {}
     }
     Ok(reader.found)
 }
@@ -71,6 +77,8 @@ enum Meaning {
 struct Reader {
     words: lexopt::Parser,
     command: Option<&'static Command>,
+    /// The first word of a command that has two.
+    family: Option<&'static Family>,
     /// `--help` came before any command.
     help: bool,
     found: Invocation,
@@ -97,11 +105,22 @@ impl Reader {
             self.found.operands.push(word);
             return Ok(false);
         }
-        let Some(row) = command(&word).or_else(|| old_command(&word)) else {
-            return Err(refuse::no_command(&word));
+        let row = match self.family {
+            None => {
+                self.family = family(&word);
+                if self.family.is_some() {
+                    return Ok(false);
+                }
+                let row = command(&word).or_else(|| old_command(&word));
+                row.ok_or_else(|| refuse::no_command(&word))?
+            }
+            Some(family) => {
+                let row = family.members().find(|(second, _)| *second == word);
+                row.ok_or_else(|| refuse::no_member(family, Some(&word)))?.1
+            }
         };
         if self.help {
-            self.found = help_on(row);
+            self.found = help_on(row.word);
             return Ok(true);
         }
         self.command = Some(row);
@@ -117,13 +136,16 @@ impl Reader {
                 self.found = Invocation::new(Verb::Version);
                 return Ok(true);
             }
-            Some(Meaning::Flag(Flag::Help)) => match self.command {
-                Some(row) => {
-                    self.found = help_on(row);
-                    return Ok(true);
+            Some(Meaning::Flag(Flag::Help)) => {
+                let command = self.command.map(|row| row.word);
+                match command.or(self.family.map(|family| family.word)) {
+                    Some(word) => {
+                        self.found = help_on(word);
+                        return Ok(true);
+                    }
+                    None => self.help = true,
                 }
-                None => self.help = true,
-            },
+            }
             Some(Meaning::Flag(flag)) => {
                 let value = self.typed_value(flag, typed)?;
                 self.store(flag, value)?;
@@ -276,8 +298,8 @@ impl Reader {
     }
 }
 
-fn help_on(command: &Command) -> Invocation {
-    Invocation { operands: vec![command.word.to_owned()], ..Invocation::new(Verb::Help) }
+fn help_on(word: &str) -> Invocation {
+    Invocation { operands: vec![word.to_owned()], ..Invocation::new(Verb::Help) }
 }
 
 fn utf8(word: OsString) -> Result<String> {

@@ -1,18 +1,32 @@
 //! What a command or a flag that does not exist is answered with: what was meant, or where to look.
 
-use crate::cli::table::{COMMANDS, Command, GLOBALS, definition_flags};
+use crate::cli::table::{COMMANDS, Command, FAMILIES, Family, GLOBALS, definition_flags};
 use crate::cli::words;
 use crate::definition::nearest::nearest;
 use crate::error::{Error, quote};
 
 /// The refusal of a first word that is no command.
 pub(super) fn no_command(word: &str) -> Error {
-    let known: Vec<String> = COMMANDS.iter().map(|row| row.word.to_owned()).collect();
+    let words = COMMANDS.iter().map(|row| row.word).chain(FAMILIES.iter().map(|one| one.word));
+    let known: Vec<String> = words.map(str::to_owned).collect();
     let hint = match words::instead_of(word) {
         Some(instead) => instead.to_owned(),
         None => did_you_mean(word, &known).unwrap_or_else(|| see_help(None)),
     };
     Error::usage(format!("no command {}", quote(word))).hint(hint)
+}
+
+/// The refusal of a second word that the family does not have, or of none.
+pub(super) fn no_member(family: &Family, word: Option<&str>) -> Error {
+    let known: Vec<String> = family.members().map(|(second, _)| second.to_owned()).collect();
+    let all = || format!("\"maqet {}\" takes {}", family.word, known.join(", "));
+    match word {
+        None => Error::usage(format!("\"{}\" needs a second word", family.word)).hint(all()),
+        Some(word) => {
+            Error::usage(format!("no command {}", quote(&format!("{} {word}", family.word))))
+                .hint(did_you_mean(word, &known).unwrap_or_else(all))
+        }
+    }
 }
 
 /// The refusal of a flag that the command, or a command line before its command, does not take.

@@ -16,6 +16,33 @@ fn good(line: &str) -> Invocation {
 }
 
 #[test]
+fn a_command_of_two_words_is_read_with_flags_before_between_and_behind_them() {
+    let plain = read("disk ls web --json").unwrap();
+    assert_eq!((plain.verb, plain.operands), (Verb::DiskLs, vec!["web".to_owned()]));
+    for line in ["--json disk ls web", "disk --json ls web", "disk ls --json web"] {
+        assert_eq!(read(line).unwrap(), read("disk ls web --json").unwrap(), "{line}");
+    }
+    for (line, subject) in [
+        ("disk --help", "disk"),
+        ("--help disk", "disk"),
+        ("disk ls --help", "disk ls"),
+        ("--help disk ls", "disk ls"),
+    ] {
+        let found = read(line).unwrap();
+        assert_eq!((found.verb, found.operands), (Verb::Help, vec![subject.to_owned()]), "{line}");
+    }
+    for (line, hint) in [
+        ("disk", "\"maqet disk\" takes ls"),
+        ("disk sl", "did you mean \"ls\"?"),
+        ("disk frobnicate", "\"maqet disk\" takes ls"),
+        ("dsik ls", "did you mean \"disk\"?"),
+    ] {
+        let error = read(line).unwrap_err();
+        assert!(error.hint.as_deref().unwrap().starts_with(hint), "{line}: {error}");
+    }
+}
+
+#[test]
 fn global_flags_stand_before_and_after_the_command() {
     for line in ["--json -vv status web", "status web --json -vv", "-v status -v --json web"] {
         let found = good(line);

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    Arity, COMMANDS, Command, Flag, GLOBALS, Operand, command, commands, definition_flags,
-};
+use super::{Arity, COMMANDS, Command, Flag, GLOBALS, Operand, commands, definition_flags};
 use crate::cli::topics::TOPICS;
 use crate::definition::keys::{self, Support};
 use crate::error::Kind;
@@ -34,7 +32,9 @@ fn page() -> BTreeMap<String, Place> {
             title.clone_into(&mut place);
             title.clone_into(&mut heading);
         } else if let Some(typed) = line.strip_prefix(".It Cm ") {
-            typed.split(' ').next().unwrap().clone_into(&mut place);
+            let mut known = COMMANDS.iter().map(|row| row.word);
+            let is_it = |word: &&str| typed == *word || typed.starts_with(&format!("{word} "));
+            known.find(is_it).unwrap_or(typed).clone_into(&mut place);
             let entry = page.entry(place.clone()).or_default();
             (entry.heading, entry.typed) = (heading.clone(), typed.to_owned());
         } else if let Some(flag) = line.strip_prefix(".It Fl ") {
@@ -127,7 +127,9 @@ fn every_flag_and_key_that_the_manual_speaks_of_exists_and_no_key_is_missing() {
     let spoken_of = under("Cm");
     for word in &spoken_of {
         let known = keys().any(|key| key.name == word && key.support == Support::Now);
-        assert!(known || command(word).is_some(), "{word} is no command and no key");
+        let is_part = |row: &Command| row.word.split(' ').any(|part| part == word);
+        let known = known || COMMANDS.iter().any(is_part);
+        assert!(known, "{word} is no command and no key");
     }
     for key in keys().filter(|key| key.support == Support::Now) {
         let flag = format!("-{}", key.name.replace('_', "-"));

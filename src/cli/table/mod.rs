@@ -8,7 +8,7 @@ mod commands;
 mod definition_flags;
 mod flags;
 
-pub(crate) use commands::{COMMANDS, GLOBAL_EXCLUDES, GLOBALS};
+pub(crate) use commands::{COMMANDS, FAMILIES, GLOBAL_EXCLUDES, GLOBALS};
 pub(crate) use definition_flags::{DefinitionFlag, definition_flags};
 pub(crate) use flags::{Flag, Takes};
 
@@ -34,6 +34,7 @@ pub(crate) enum Verb {
     Why,
     Logs,
     Qmp,
+    DiskLs,
     Cmdline,
     Generate,
     Doctor,
@@ -53,13 +54,21 @@ pub(crate) enum Group {
     Run,
     Look,
     Talk,
+    Parts,
     Move,
     Host,
 }
 
 impl Group {
-    pub(crate) const ALL: [Group; 6] =
-        [Group::Define, Group::Run, Group::Look, Group::Talk, Group::Move, Group::Host];
+    pub(crate) const ALL: [Group; 7] = [
+        Group::Define,
+        Group::Run,
+        Group::Look,
+        Group::Talk,
+        Group::Parts,
+        Group::Move,
+        Group::Host,
+    ];
 
     pub(crate) const fn title(self) -> &'static str {
         match self {
@@ -67,6 +76,7 @@ impl Group {
             Group::Run => "RUN",
             Group::Look => "LOOK",
             Group::Talk => "TALK",
+            Group::Parts => "PARTS",
             Group::Move => "MOVE",
             Group::Host => "HOST",
         }
@@ -94,6 +104,7 @@ pub(crate) struct Operand {
 #[derive(Debug)]
 pub(crate) struct Command {
     pub(crate) verb: Verb,
+    /// As it is typed: one word, or the family's and its own: `disk add`.
     pub(crate) word: &'static str,
     pub(crate) group: Group,
     /// What it does, in one line without a full stop.
@@ -113,7 +124,31 @@ pub(crate) struct Command {
     pub(crate) examples: &'static [(&'static str, &'static str)],
 }
 
+/// Commands of two words that share the first.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) word: &'static str,
+    /// What they are about, in one line without a full stop.
+    pub(crate) summary: &'static str,
+}
+
+impl Family {
+    /// The commands of this family, each with its second word.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&'static str, &'static Command)> {
+        let word = self.word;
+        COMMANDS.iter().filter_map(move |row| {
+            let (first, second) = row.word.split_once(' ')?;
+            (first == word).then_some((second, row))
+        })
+    }
+}
+
 impl Command {
+    /// The word with which it begins.
+    pub(crate) fn first_word(&self) -> &'static str {
+        self.word.split_once(' ').map_or(self.word, |(first, _)| first)
+    }
+
     /// The flags of DEF, where it takes one; the definition's keys are not among them.
     pub(crate) fn definition_flags(&self) -> impl Iterator<Item = (Flag, &'static str)> {
         if self.definition { commands::DEFINITION } else { &[] }.iter().copied()
@@ -137,6 +172,11 @@ impl Command {
 /// The command that is typed as `word`.
 pub(crate) fn command(word: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.word == word)
+}
+
+/// The family of the commands that begin with `word`.
+pub(crate) fn family(word: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.word == word)
 }
 
 #[cfg(test)]

@@ -60,6 +60,20 @@ fn words_and_verbs_stand_once_and_by_group() {
 }
 
 #[test]
+fn two_words_belong_to_a_family_and_a_family_has_members() {
+    for row in COMMANDS {
+        let words = row.word.split(' ').count();
+        assert!(words == 1 || (words == 2 && family(row.first_word()).is_some()), "{}", row.word);
+        // The completion scripts join them.
+        assert!(!row.word.contains('_'), "{}", row.word);
+    }
+    for family in FAMILIES {
+        assert!(family.members().next().is_some() && command(family.word).is_none());
+        assert!(family.summary.is_ascii() && !family.summary.ends_with('.'));
+    }
+}
+
+#[test]
 fn only_the_last_operand_may_be_left_out_or_repeated() {
     for command in COMMANDS {
         if let Some((_, first)) = command.operands.split_last() {

@@ -88,7 +88,7 @@ pub(super) const HELP: Command = Command {
     group: Group::Host,
     summary: "explain a command or a topic",
     about: "Without an operand: what there is.",
-    operands: &[Operand { name: "COMMAND|TOPIC", arity: Arity::Optional }],
+    operands: &[Operand { name: "COMMAND|TOPIC", arity: Arity::Any }],
     definition: false,
     flags: &[],
     excludes: &[],

@@ -1,11 +1,12 @@
 //! The rows of the table: each command as a person types it. What several rows share stands here,
 //! and the order in which they are shown; a row stands in the file of its subject.
 
-use super::{Arity, Command, Flag, Operand};
+use super::{Arity, Command, Family, Flag, Operand};
 
 mod define;
 mod host;
 mod look;
+mod parts;
 mod run;
 
 const VM: Operand = Operand { name: "VM", arity: Arity::One };
@@ -50,6 +51,10 @@ pub(super) const DEFINITION: &[(Flag, &str)] = &[
     (Flag::Arg, "one word more for QEMU, whatever it begins with"),
 ];
 
+/// The commands of two words by the first of them.
+pub(crate) const FAMILIES: &[Family] =
+    &[Family { word: "disk", summary: "the disks of VMs, while they run and while they do not" }];
+
 /// Every command, by group, in the order in which help shows them.
 pub(crate) const COMMANDS: &[Command] = &[
     define::ADD,
@@ -71,6 +76,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::WHY,
     look::LOGS,
     host::QMP,
+    parts::DISK_LS,
     host::CMDLINE,
     host::GENERATE,
     host::DOCTOR,
