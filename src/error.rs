@@ -34,6 +34,10 @@ pub(crate) enum Kind {
     Permission,
     /// Exists already, running where it must be stopped, locked, busy, protected.
     Conflict,
+    /// The person at the terminal broke it off (SIGINT).
+    Interrupted,
+    /// It was told to end (SIGTERM, SIGHUP).
+    Terminated,
 }
 
 impl Kind {
@@ -47,6 +51,8 @@ impl Kind {
             Kind::Timeout => 5,
             Kind::Permission => 6,
             Kind::Conflict => 7,
+            Kind::Interrupted => 130,
+            Kind::Terminated => 143,
         }
     }
 }

@@ -277,6 +277,49 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
 }
 
+/// Makes `to` share all blocks of `from` (ioctl FICLONE); false where the file system cannot.
+pub(crate) fn share_blocks(from: &File, to: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+/// Copies within the kernel (copy_file_range(2)), at the same offset in both files: how many bytes
+/// were copied, `None` where these two files do not allow it.
+pub(crate) fn copy_range(
+    from: &File,
+    to: &File,
+    at: u64,
+    bytes: usize,
+) -> io::Result<Option<usize>> {
+    use rustix::io::Errno;
+    let (mut read_at, mut write_at) = (at, at);
+    let copied =
+        rustix::fs::copy_file_range(from, Some(&mut read_at), to, Some(&mut write_at), bytes);
+    match copied {
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::TXTBSY) => {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The next bytes of a file from `at` on that are no hole, as begin and end (SEEK_DATA, SEEK_HOLE);
+/// `None` behind the last of them. Where the file system knows no holes all is data.
+pub(crate) fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
+    use rustix::fs::{SeekFrom, seek};
+    use rustix::io::Errno;
+    let end = seek(file, SeekFrom::End(0))?;
+    if at >= end {
+        return Ok(None);
+    }
+    match seek(file, SeekFrom::Data(at)) {
+        Ok(begin) => Ok(Some((begin, seek(file, SeekFrom::Hole(begin))?))),
+        Err(Errno::NXIO) => Ok(None),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some((at, end))),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What a path lies on (statfs): the file system's magic number, and whether it is mounted
 /// read-only (ST_RDONLY).
 pub(crate) fn file_system(path: &Path) -> io::Result<(u32, bool)> {

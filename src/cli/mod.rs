@@ -1,11 +1,12 @@
 //! From argv to plain data, and from results to what a person or a program reads.
 //!
 //! The table says what can be typed; `parse` turns words into an `Invocation`; `text` renders the
-//! help, `completion` what shells complete; `output` and `report` write results, errors and notes. Nothing here looks up a VM, opens
+//! help, `completion` what shells complete; `output`, `report` and `progress` write results, errors, notes and how far work is. Nothing here looks up a VM, opens
 //! a file or a database, or decides what a command does: only stdout and stderr are touched.
 
 pub(crate) mod completion;
 pub(crate) mod output;
+pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod table;
 pub(crate) mod text;

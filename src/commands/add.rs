@@ -14,7 +14,8 @@ use crate::lock;
 use crate::private::make_private;
 use crate::wire::status::State;
 
-const SHAPE: Shape = Shape {
+/// What a command gives that makes a VM.
+pub(super) const SHAPE: Shape = Shape {
     list: false,
     columns: &[Column { title: "ID", path: "id", show: plain }],
     fields: &["id", "name", "state", "changed"],
@@ -30,7 +31,7 @@ struct Added<'a> {
 
 pub(super) fn add(context: &Context<'_>) -> Result<u8> {
     let invocation = context.invocation;
-    let mut output = Output::new(invocation, SHAPE)?;
+    let output = Output::new(invocation, SHAPE)?;
     let mut definition = merged(&sources::one(&invocation.sources)?)?;
     let name = take_name(&mut definition, invocation.operands.first().map(String::as_str))?;
     let id = VmId::random()?;
@@ -49,13 +50,18 @@ pub(super) fn add(context: &Context<'_>) -> Result<u8> {
     };
     let state =
         if invocation.has(Flag::Start) && code == 0 { State::Running } else { State::Stopped };
-    if output.wants_objects() {
-        output.object(&Added { id: &vm.id, name: &vm.name, state, changed: true })?;
-    } else {
-        output.text(&format!("{}\n", vm.id))?;
-    }
-    output.finish()?;
+    say_made(output, &vm.id, &vm.name, state)?;
     Ok(code)
+}
+
+/// Prints the new VM's id, or its object, and ends the output.
+pub(super) fn say_made(mut output: Output, id: &str, name: &str, state: State) -> Result<()> {
+    if output.wants_objects() {
+        output.object(&Added { id, name, state, changed: true })?;
+    } else {
+        output.text(&format!("{id}\n"))?;
+    }
+    output.finish()
 }
 
 /// The VM's name: the operand, else the definition's own, which is kept beside it and not in it.
@@ -78,7 +84,8 @@ fn refuse_if_taken(context: &Context<'_>, vm: &Vm) -> Result<()> {
     }
 }
 
-fn taken() -> Error {
+/// The refusal of a name that another VM has.
+pub(super) fn taken() -> Error {
     Error::conflict("there is a VM of that name already")
         .hint("choose another name, or change that VM with \"maqet apply\"")
 }

@@ -95,7 +95,11 @@ impl<'a> Context<'a> {
     fn writes(&self) -> bool {
         let verb = self.invocation.verb;
         let dry = self.invocation.has(Flag::DryRun);
-        !dry && matches!(verb, Verb::Add | Verb::Apply | Verb::Rename | Verb::Rm | Verb::Start)
+        let writing = matches!(
+            verb,
+            Verb::Add | Verb::Apply | Verb::Clone | Verb::Rename | Verb::Rm | Verb::Start
+        );
+        writing && !dry
     }
 
     /// The database for a command that changes something, made where there is none.

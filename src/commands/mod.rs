@@ -6,6 +6,7 @@
 mod add;
 mod apply;
 mod button;
+mod clone;
 mod cmdline;
 mod context;
 mod disk;
@@ -15,6 +16,7 @@ mod foreground;
 mod info;
 mod logs;
 mod look;
+mod newcomer;
 mod power;
 mod qmp;
 mod rehearsal;
@@ -24,6 +26,7 @@ mod settings;
 mod show;
 mod sources;
 mod start;
+mod stopped;
 mod why;
 
 use context::Context;
@@ -64,6 +67,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Show => show::show(&Context::new(invocation)?),
         Verb::Rename => show::rename(&Context::new(invocation)?),
         Verb::Rm => rm::rm(&Context::new(invocation)?),
+        Verb::Clone => clone::clone(&Context::new(invocation)?),
         Verb::Start => start::start(&Context::new(invocation)?),
         Verb::Stop => power::stop(&Context::new(invocation)?),
         Verb::Restart => power::restart(&Context::new(invocation)?),

@@ -6,6 +6,7 @@
 //! A definition's way: `json` (bytes to objects), `spec`, `set` and `port` (a word of the command
 //! line), then `merge` (paths made absolute, sources merged), `formats`, and at last `Definition::read`.
 
+pub(crate) mod copied;
 pub(crate) mod formats;
 pub(crate) mod json;
 pub(crate) mod keys;

@@ -32,11 +32,29 @@ impl Store {
     /// # Errors
     /// `Conflict` where the name or the id is taken.
     pub(crate) fn insert(&mut self, id: &str, name: &str, definition: &str) -> Result<()> {
+        self.insert_with_files(id, name, definition, &[])
+    }
+
+    /// Stores a new VM together with the files that maqet has created for it, each with its kind.
+    ///
+    /// # Errors
+    /// As of [`Store::insert`].
+    pub(crate) fn insert_with_files(
+        &mut self,
+        id: &str,
+        name: &str,
+        definition: &str,
+        files: &[(String, &str)],
+    ) -> Result<()> {
         self.write(|tx| {
             let sql = "INSERT INTO vm (id, name, definition, created_at, updated_at)
                        VALUES (?1, ?2, ?3, ?4, ?4)";
             tx.execute(sql, params![id, name, definition, now()])
                 .map_err(|error| taken(error, id, name))?;
+            let sql = "INSERT INTO file (vm_id, path, kind) VALUES (?1, ?2, ?3)";
+            for (path, kind) in files {
+                tx.execute(sql, params![id, path, kind])?;
+            }
             Ok(())
         })
     }

@@ -8,11 +8,11 @@ use crate::crash::assert_nothing_left;
 use crate::harness::{Host, Ran, eventually, run};
 
 /// A small tmpfs, unmounted when it is dropped.
-struct Disk(PathBuf);
+pub(crate) struct Disk(PathBuf);
 
 impl Disk {
     /// None, with the reason printed, where nobody may mount.
-    fn new(path: &Path, kib: u32) -> Option<Disk> {
+    pub(crate) fn new(path: &Path, kib: u32) -> Option<Disk> {
         use std::os::unix::fs::DirBuilderExt;
         std::fs::DirBuilder::new().mode(0o700).create(path).unwrap();
         let size = format!("mode=700,size={kib}k");
@@ -45,7 +45,7 @@ impl Drop for Disk {
 }
 
 #[track_caller]
-fn assert_told(ran: &Ran) {
+pub(crate) fn assert_told(ran: &Ran) {
     let says = ["No space left on device", "no space is left"];
     assert!(says.iter().any(|says| ran.stderr.contains(says)), "{}", ran.stderr);
     assert!(ran.stderr.contains("\nhint: "), "{}", ran.stderr);

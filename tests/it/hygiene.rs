@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// The rooms from the lowest level to the highest. A room imports from levels below its own only.
 const LEVELS: [&[&str]; 9] = [
     &["error"],
-    &["backoff", "sys", "time"],
-    &["lock", "private"],
+    &["backoff", "interrupt", "sys", "time"],
+    &["copy", "lock", "private"],
     &["paths"],
     &["definition"],
     &["cli", "qemu", "store", "wire"],

@@ -14,6 +14,7 @@ mod answers;
 mod bad_input;
 mod commands;
 mod completion;
+mod copy;
 mod crash;
 mod define;
 mod failures;

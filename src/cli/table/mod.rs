@@ -21,6 +21,7 @@ pub(crate) enum Verb {
     Rename,
     Rm,
     Check,
+    Clone,
     Start,
     Stop,
     Restart,

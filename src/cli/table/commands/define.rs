@@ -86,6 +86,30 @@ it under the old name until the next start.",
     examples: &[("rename web www", "web is www from now on")],
 };
 
+pub(super) const CLONE: Command = Command {
+    verb: Verb::Clone,
+    word: "clone",
+    group: Group::Define,
+    summary: "make a new VM that is a copy of a stopped one",
+    about: "\
+Copies the definition, with DEF merged onto it, and the disks with all that is
+in them, sharing blocks where the file system can. Discs and read-only images
+that lie elsewhere are used by both. A copy gets hardware addresses of its own.
+Prints the new VM's id.",
+    operands: &[VM, Operand { name: "NEW", arity: Arity::One }],
+    definition: true,
+    flags: &[
+        (Flag::Linked, "of a template: disks that stand on its own and hold changes alone"),
+        DRY_RUN,
+    ],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("clone web web2", "with a copy of each disk"),
+        ("clone base ci --linked --memory 4G", "in no time, from a template"),
+    ],
+};
+
 pub(super) const RM: Command = Command {
     verb: Verb::Rm,
     word: "rm",

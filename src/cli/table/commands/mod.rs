@@ -61,6 +61,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     define::APPLY,
     define::SHOW,
     define::RENAME,
+    define::CLONE,
     define::RM,
     define::CHECK,
     run::START,
