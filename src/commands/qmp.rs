@@ -9,12 +9,9 @@ use super::context::Context;
 use crate::cli::output::{Output, Shape};
 use crate::cli::predecessor::{QmpAction, qmp_action};
 use crate::cli::table::Verb;
-use crate::control::ask::{Patience, Question, Reply, ask_one};
-use crate::error::{Error, Kind, Result, quote};
-use crate::wire::message::{Call, Request};
+use crate::control::qmp::Qmp;
+use crate::error::{Error, Result, quote};
 
-/// For the runner to prove itself.
-const RUNNER_LIMIT: Duration = Duration::from_secs(3);
 /// For QEMU to answer, where --timeout says nothing.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -43,33 +40,21 @@ pub(super) fn qmp(context: &Context<'_>) -> Result<u8> {
 fn send(context: &Context<'_>) -> Result<u8> {
     let mut output = Output::new(context.invocation, SHAPE)?;
     let words = context.invocation.operands.get(1..).unwrap_or_default();
-    let call = read(words)?;
+    let (command, arguments) = read(words)?;
     let vm = context.vm()?;
-    let patience =
-        Patience { answered: Some(context.deadline(ANSWER_LIMIT)), ..Patience::of(RUNNER_LIMIT) };
-    let question = Question { id: vm.id.clone(), request: Request::from(call), repeatable: false };
-    let answer = match ask_one(&context.folders, question, patience) {
-        Reply::Answer(answer) => answer,
-        Reply::NoRunner => Err(Error::new(Kind::NotRunning, "it is not running")),
-        Reply::Silent(error) => Err(error),
-        Reply::Late(_) => {
-            Err(Error::timeout("QEMU has not answered in time").hint("give it more with --timeout"))
-        }
-    };
-    let answer = answer.map_err(|error| error.about("no QMP with", &vm.name))?;
-    if let Some(desc) = answer["error"]["desc"].as_str() {
-        return Err(Error::failed("QEMU refused").quoting(desc).about("no QMP with", &vm.name));
-    }
-    let result = &answer["return"];
+    let qmp = Qmp::of(&context.folders, &vm.id, context.deadline(ANSWER_LIMIT));
+    let result = qmp
+        .execute(&command, &Value::Object(arguments))
+        .map_err(|error| error.about("no QMP with", &vm.name))?;
     if output.wants_objects() {
         match result {
             Value::Array(items) if !output.is_json() => {
                 items.iter().try_for_each(|item| output.object(item))?;
             }
-            _ => output.object(result)?,
+            _ => output.object(&result)?,
         }
     } else {
-        let text = serde_json::to_string_pretty(result)
+        let text = serde_json::to_string_pretty(&result)
             .map_err(|error| Error::failed(format!("cannot write the answer: {error}")))?;
         output.guest(text.as_bytes())?;
         output.text("\n")?;
@@ -78,8 +63,11 @@ fn send(context: &Context<'_>) -> Result<u8> {
     Ok(0)
 }
 
+/// A QMP command and its arguments.
+type Command = (String, Map<String, Value>);
+
 /// The words after the VM: a command and its arguments, or a whole request as JSON.
-fn read(words: &[String]) -> Result<Call> {
+fn read(words: &[String]) -> Result<Command> {
     let (first, rest) = match words {
         [first, rest @ ..] => (first, rest),
         [] => return Err(Error::usage("no QMP command is given")),
@@ -104,10 +92,10 @@ fn read(words: &[String]) -> Result<Call> {
         };
         insert(&mut arguments, path, value)?;
     }
-    Ok(Call::Qmp { command: first.clone(), arguments })
+    Ok((first.clone(), arguments))
 }
 
-fn read_json(text: &str) -> Result<Call> {
+fn read_json(text: &str) -> Result<Command> {
     let Value::Object(mut request) = parse_json(text)? else {
         return Err(Error::usage("a QMP request is an object"));
     };
@@ -122,7 +110,7 @@ fn read_json(text: &str) -> Result<Call> {
     };
     request.remove("id");
     match request.keys().next() {
-        None => Ok(Call::Qmp { command, arguments }),
+        None => Ok((command, arguments)),
         Some(key) => Err(Error::usage(format!("a QMP request has no {}", quote(key)))),
     }
 }
@@ -153,8 +141,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::error::Kind;
 
-    fn words(words: &[&str]) -> Result<Call> {
+    fn words(words: &[&str]) -> Result<Command> {
         read(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
     }
 
@@ -175,9 +164,7 @@ mod tests {
             (vec!["x", "a=b=c"], "x", json!({"a": "b=c"})),
             (vec![r#"{"execute":"x","arguments":{"a":1},"id":7}"#], "x", json!({"a": 1})),
         ] {
-            let Call::Qmp { command: read, arguments: given } = words(&line).unwrap() else {
-                panic!()
-            };
+            let (read, given) = words(&line).unwrap();
             assert_eq!((read.as_str(), Value::Object(given)), (command, arguments));
         }
     }

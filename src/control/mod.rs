@@ -5,6 +5,7 @@
 
 pub(crate) mod ask;
 pub(crate) mod life;
+pub(crate) mod qmp;
 pub(crate) mod readiness;
 pub(crate) mod spawn;
 pub(crate) mod stop;
