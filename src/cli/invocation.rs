@@ -25,6 +25,8 @@ pub(crate) enum Source {
     Disk(String),
     /// The text of `--cdrom`.
     Cdrom(String),
+    /// The text of `--share`.
+    Share(String),
     /// The text of `--net`.
     Net(String),
     /// The text of `--port`.

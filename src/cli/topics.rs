@@ -21,9 +21,9 @@ A definition is JSON, in which // begins a comment:
     \"storage\": [{ \"name\": \"root\", \"size\": \"20G\" }] }
 
 -f FILE reads one, -f - reads standard input. Every key that holds one value
-is a flag, too: \"cpu_model\" is --cpu-model. --disk and --cdrom add to \"storage\",
---net to \"network\", --arg to \"args\", --port to the ports of the first card of
-type user, --label to \"labels\"; --set takes any key.
+is a flag, too: \"cpu_model\" is --cpu-model. --disk, --cdrom and --share add to
+\"storage\", --net to \"network\", --arg to \"args\", --port to the ports of the
+first card of type user, --label to \"labels\"; --set takes any key.
 
 Sources merge from left to right, flags last: objects key by key; of single
 values the last one wins; null takes the default back; an empty list empties
@@ -45,6 +45,7 @@ SPEC  FIRST[,KEY=VALUE|,KEY]... or KEY=VALUE[,...] or {JSON}
       \",,\" is a comma; KEY alone is true
 DISK  SPEC, FIRST a size or a file: 20G | ./x.qcow2 | name=data,size=50G
 CDROM SPEC, FIRST a file
+SHARE SPEC, FIRST a folder: .,tag=src,readonly
 NET   SPEC, FIRST a type: user | none | user,model=e1000
 PORT  [ADDR:]HOST:GUEST[/udp], HOST a number or auto, ADDR else 127.0.0.1
 PATH  a key: memory, cpu.cores, labels.env, storage.NAME.cache

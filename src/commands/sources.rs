@@ -117,6 +117,7 @@ fn parts(files: Vec<Map<String, Value>>, sources: &[Source]) -> Result<Vec<Part>
             Source::Key { key, value } => from_key(key, value)?,
             Source::Disk(text) => part("storage", spec::disk(text)?.into()),
             Source::Cdrom(text) => part("storage", spec::cdrom(text)?.into()),
+            Source::Share(text) => part("storage", spec::share(text)?.into()),
             Source::Net(text) => part("network", spec::net(text)?.into()),
             Source::Label(text) => set::label(text)?,
             Source::Set(text) => set::set(text)?,
@@ -133,7 +134,7 @@ fn parts(files: Vec<Map<String, Value>>, sources: &[Source]) -> Result<Vec<Part>
 /// An unnamed disk or card of a flag is named by its place among all, not among the flag's one.
 fn name_by_place(part: &mut Map<String, Value>, merged: &Map<String, Value>, source: &Source) {
     let (list, prefix) = match source {
-        Source::Disk(_) | Source::Cdrom(_) => ("storage", "disk"),
+        Source::Disk(_) | Source::Cdrom(_) | Source::Share(_) => ("storage", "disk"),
         Source::Net(_) => ("network", "net"),
         _ => return,
     };

@@ -111,7 +111,12 @@ pub(crate) const DEFINITION: &[Key] = &[
         "std where the machine has VGA",
         "the graphics card",
     ),
-    now("storage", Kind::Items { prefix: "disk", keys: STORAGE }, "none", "disks"),
+    now(
+        "storage",
+        Kind::Items { prefix: "disk", keys: STORAGE },
+        "none",
+        "disks, and shared folders",
+    ),
     now(
         "network",
         Kind::Items { prefix: "net", keys: NETWORK },
@@ -160,9 +165,9 @@ pub(crate) const STORAGE: &[Key] = &[
     now("name", Kind::Text, "disk and its place", "what the disk is called"),
     now(
         "type",
-        one_of(&["qcow2", "raw"], &["vdi", "vhdx", "vpc", "vmdk", "virtfs"]),
+        one_of(&["qcow2", "raw", "vdi", "vhdx", "vpc", "vmdk", "virtfs"], &[]),
         "that of the file, else qcow2",
-        "the format of the image",
+        "the format of the image; virtfs: a folder of the host",
     ),
     now("file", Kind::Path, "disks/NAME.TYPE in the VM's folder", "the image"),
     now(
@@ -174,9 +179,9 @@ pub(crate) const STORAGE: &[Key] = &[
     later("from", Kind::Path, "none", "an image to copy at the first start"),
     now(
         "interface",
-        one_of(&["virtio"], &["scsi", "sata", "ide", "nvme", "usb", "none"]),
-        "virtio",
-        "what the guest sees",
+        one_of(&["virtio", "scsi", "sata", "ide", "nvme", "usb", "none"], &[]),
+        "virtio; for a cdrom what the machine has",
+        "what the guest sees; none: no device",
     ),
     now(
         "media",
@@ -188,7 +193,7 @@ pub(crate) const STORAGE: &[Key] = &[
     now("backing_file", Kind::Path, "none", "the image that this one stands on"),
     now(
         "backing_format",
-        one_of(&["qcow2", "raw"], &["vdi", "vhdx", "vpc", "vmdk"]),
+        one_of(&["qcow2", "raw", "vdi", "vhdx", "vpc", "vmdk"], &[]),
         "that of the file",
         "the format of that image",
     ),
@@ -212,11 +217,11 @@ pub(crate) const STORAGE: &[Key] = &[
     ),
     now("serial", Kind::Text, "none", "a serial number, at most 20 bytes"),
     now("bootindex", count(0, i32::MAX as u64), "none", "the place in the order of starting"),
-    later("path", Kind::Path, "none", "virtfs: the folder to share"),
-    later("tag", Kind::Text, "none", "virtfs: what the guest mounts it by"),
-    later(
+    now("path", Kind::Path, "none", "virtfs: the folder to share"),
+    now("tag", Kind::Text, "the name", "virtfs: what the guest mounts it by"),
+    now(
         "security_model",
-        one_of(&[], &["mapped-xattr", "mapped-file", "passthrough", "none"]),
+        one_of(&["mapped-xattr", "mapped-file", "passthrough", "none"], &[]),
         "mapped-xattr",
         "virtfs: whose files they are",
     ),

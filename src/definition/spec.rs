@@ -1,4 +1,4 @@
-//! One disk or network card as a word of the command line, to the JSON item that it stands for.
+//! One disk, share or network card as a word of the command line, to the JSON item that it stands for.
 //!
 //! `FIRST[,KEY=VALUE|,KEY]… | KEY=VALUE[,…] | {JSON item}`; `,,` is a comma, KEY alone is true. The
 //! item is read like any other: what its values mean is not decided here.
@@ -37,6 +37,17 @@ pub(crate) fn cdrom(text: &str) -> Result<Item> {
         Some(media) if media == "cdrom" => Ok(item),
         Some(_) => Err(Error::usage(format!("the cdrom {} is to be no cdrom", quote(text)))
             .hint("\"--disk\" takes any medium")),
+    }
+}
+
+/// A folder of the host that the guest mounts: FIRST is the folder.
+pub(crate) fn share(text: &str) -> Result<Item> {
+    let mut item = item(text, "the share", keys::STORAGE, |_| Ok("path"))?;
+    match item.insert("type".to_owned(), "virtfs".into()) {
+        None => Ok(item),
+        Some(kind) if kind == "virtfs" => Ok(item),
+        Some(_) => Err(Error::usage(format!("the share {} is to be no share", quote(text)))
+            .hint("\"--disk\" takes images")),
     }
 }
 
@@ -158,6 +169,19 @@ mod tests {
             assert_eq!(Value::Object(cdrom(text).unwrap()), expected, "{text}");
         }
         assert!(cdrom("a,media=disk").is_err() && cdrom("").is_err());
+    }
+
+    #[test]
+    fn a_share_is_its_folder_and_its_keys() {
+        for (text, expected) in [
+            (".,tag=src,readonly", json!({"path":".","tag":"src","readonly":true,"type":"virtfs"})),
+            ("path=/a,,b,name=s", json!({"path":"/a,b","name":"s","type":"virtfs"})),
+            ("20G", json!({"path":"20G","type":"virtfs"})),
+            ("{\"path\":\"x\"}", json!({"path":"x","type":"virtfs"})),
+        ] {
+            assert_eq!(Value::Object(share(text).unwrap()), expected, "{text}");
+        }
+        assert!(share(".,type=raw").is_err() && share("").is_err());
     }
 
     #[test]

@@ -1,15 +1,22 @@
 //! A definition as the rest of the program sees it: every value is right by its type.
 //!
 //! `read` makes these from JSON. What follows from the machine, from the host or from the VM's id is
-//! not decided here: such a value is `None` where the definition says nothing.
+//! not decided here: such a value is `None` where the definition says nothing. The items of `storage`
+//! have a file of their own.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::name::VmName;
 use super::port::Port;
 use super::units::Limit;
+
+mod storage;
+
+pub(crate) use self::storage::{
+    Aio, Backing, Cache, Discard, Disk, Format, Interface, Media, SecurityModel, Share,
+};
 
 /// What a person has decided about one VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +38,10 @@ pub(crate) struct Definition {
     pub(crate) boot: Boot,
     /// `None`: std where the machine has VGA.
     pub(crate) vga: Option<Vga>,
+    /// The items of `storage` that are disks.
     pub(crate) storage: Vec<Disk>,
+    /// The items of `storage` that are folders of the host. A name stands once among both.
+    pub(crate) shares: Vec<Share>,
     /// `None`: one of type user where the machine takes one.
     pub(crate) network: Option<Vec<Card>>,
     pub(crate) serial: bool,
@@ -147,101 +157,6 @@ impl fmt::Display for ItemName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// The format of an image. It is always known and never probed by QEMU: a guest can write any
-/// header into a raw image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Qcow2,
-    Raw,
-}
-
-impl Format {
-    /// As QEMU and definitions write it; also the ending of files that maqet makes.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Format::Qcow2 => "qcow2",
-            Format::Raw => "raw",
-        }
-    }
-}
-
-/// A disk, or a CD-ROM drive with its disc.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Disk {
-    pub(crate) name: ItemName,
-    pub(crate) media: Media,
-    pub(crate) format: Format,
-    /// `None`: in the VM's folder, see `path`.
-    pub(crate) file: Option<PathBuf>,
-    /// In bytes; how large the image is made where it does not exist.
-    pub(crate) size: Option<u64>,
-    /// Always for a CD-ROM.
-    pub(crate) readonly: bool,
-    pub(crate) backing: Option<Backing>,
-    /// `None`: as QEMU does, which is writeback.
-    pub(crate) cache: Option<Cache>,
-    pub(crate) aio: Option<Aio>,
-    pub(crate) discard: Option<Discard>,
-    /// 1 to 20 bytes.
-    pub(crate) serial: Option<String>,
-    pub(crate) bootindex: Option<u32>,
-}
-
-impl Disk {
-    /// Where the image lies, for a VM with this folder.
-    pub(crate) fn path(&self, vm_folder: &Path) -> PathBuf {
-        self.file.clone().unwrap_or_else(|| {
-            vm_folder.join("disks").join(format!("{}.{}", self.name, self.format.as_str()))
-        })
-    }
-
-    /// Whether maqet makes the image where it does not exist. Without a size it gets that of the
-    /// image that it stands on.
-    pub(crate) fn is_made_when_absent(&self) -> bool {
-        self.size.is_some() || self.backing.is_some()
-    }
-}
-
-/// What kind of drive the guest sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Media {
-    /// A virtio disk.
-    Disk,
-    /// A CD-ROM drive with a disc, of whatever kind the machine has.
-    Cdrom,
-}
-
-/// The image that another one stands on. It is opened read-only, and must not change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Backing {
-    pub(crate) file: PathBuf,
-    pub(crate) format: Format,
-}
-
-/// How the host caches an image: the words of QEMU's `-drive cache=`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cache {
-    Writeback,
-    None,
-    Writethrough,
-    Directsync,
-    Unsafe,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Aio {
-    Threads,
-    /// Only with a cache of none or directsync.
-    Native,
-    IoUring,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Discard {
-    Ignore,
-    Unmap,
 }
 
 /// A network card.

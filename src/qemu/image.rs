@@ -31,7 +31,14 @@ pub(crate) enum Header {
         /// Whether the data lie in a file of their own, which QEMU would open.
         data_file: bool,
     },
-    /// Anything that is no qcow2 image.
+    /// An image of another program: vdi, vhdx, vpc, or vmdk with its data in it.
+    Foreign(Format),
+    /// A vmdk image that only describes other files, in which the data lie: QEMU would open them.
+    VmdkDescription {
+        /// The first of them, where it is found.
+        extent: Option<String>,
+    },
+    /// Anything else.
     Raw,
 }
 
@@ -40,7 +47,7 @@ impl Header {
     /// on a qcow2 header that is cut off, of an unknown version, or points out of these bytes.
     pub(crate) fn read(start: &[u8]) -> Result<Header> {
         if !start.starts_with(QCOW2_MAGIC) {
-            return Ok(Header::Raw);
+            return Ok(foreign(start));
         }
         let damaged = |why: &str| Error::failed(format!("its qcow2 header is damaged: {why}"));
         if start.len() < SHORTEST_HEADER {
@@ -78,6 +85,8 @@ impl Header {
     pub(crate) fn format(&self) -> Format {
         match self {
             Header::Qcow2 { .. } => Format::Qcow2,
+            Header::Foreign(format) => *format,
+            Header::VmdkDescription { .. } => Format::Vmdk,
             Header::Raw => Format::Raw,
         }
     }
@@ -87,7 +96,7 @@ impl Header {
 /// or where it is not what the definition says. What a raw image holds is the guest's, whatever it
 /// looks like.
 pub(crate) fn check(disk: &Disk, path: &Path, header: &Header) -> Result<()> {
-    let Header::Qcow2 { backing_file: named, .. } = qcow2(disk.format, path, header)? else {
+    let Header::Qcow2 { backing_file: named, .. } = held_to(disk.format, path, header)? else {
         return Ok(());
     };
     let disk_name = quote(disk.name.as_str());
@@ -117,7 +126,7 @@ pub(crate) fn check(disk: &Disk, path: &Path, header: &Header) -> Result<()> {
 
 /// Refuses a backing file that names further files, or is not of the format that was said.
 pub(crate) fn check_backing(format: Format, path: &Path, header: &Header) -> Result<()> {
-    match qcow2(format, path, header)? {
+    match held_to(format, path, header)? {
         Header::Qcow2 { backing_file: Some(named), .. } => Err(Error::usage(format!(
             "the backing file {} stands on {}: a chain of more than two is not supported yet",
             shown(path),
@@ -129,20 +138,73 @@ pub(crate) fn check_backing(format: Format, path: &Path, header: &Header) -> Res
 }
 
 /// The header as that of an image of this format: raw for anything that is to be raw.
-fn qcow2<'a>(format: Format, path: &Path, header: &'a Header) -> Result<&'a Header> {
+fn held_to<'a>(format: Format, path: &Path, header: &'a Header) -> Result<&'a Header> {
     match (format, header) {
         (Format::Raw, _) => Ok(&Header::Raw),
-        (Format::Qcow2, Header::Raw) => {
-            Err(Error::usage(format!("the file {} is no qcow2 image", shown(path)))
-                .hint("if it is a raw image, say \"type\": \"raw\""))
+        (Format::Vmdk, Header::VmdkDescription { extent }) => {
+            let where_to = match extent {
+                Some(extent) => shown(&resolved(path, extent)),
+                None => "other files".to_owned(),
+            };
+            Err(Error::usage(format!(
+                "the image {} keeps its data in {where_to}, which is not supported",
+                shown(path)
+            ))
+            .hint("qemu-img convert makes one image of them"))
+        }
+        (format, header) if format != header.format() => {
+            let (path, word, other) = (shown(path), format.as_str(), header.format().as_str());
+            Err(Error::usage(format!("the file {path} is no {word} image"))
+                .hint(format!("if it is a {other} image, say \"type\": \"{other}\"")))
         }
         (Format::Qcow2, Header::Qcow2 { data_file: true, .. }) => Err(Error::usage(format!(
             "the image {} keeps its data in another file, which is not supported yet",
             shown(path)
         ))
         .hint("qemu-img convert makes one image of them")),
-        (Format::Qcow2, header) => Ok(header),
+        (_, header) => Ok(header),
     }
+}
+
+/// The header of an image that is not qcow2, by what QEMU's block/vdi.c, vhdx.c, vpc.c and vmdk.c look
+/// for. A fixed-size vpc image has its mark at its end, and passes for raw, as it does in QEMU.
+fn foreign(start: &[u8]) -> Header {
+    const DESCRIPTION: &[u8] = b"# Disk DescriptorFile";
+    let is = |at: usize, magic: &[u8]| start.get(at..).is_some_and(|rest| rest.starts_with(magic));
+    let number = |at: usize| start.get(at..)?.first_chunk().map(|all| u64::from_le_bytes(*all));
+    if is(64, &[0x7f, 0x10, 0xda, 0xbe]) {
+        Header::Foreign(Format::Vdi)
+    } else if is(0, b"vhdxfile") {
+        Header::Foreign(Format::Vhdx)
+    } else if is(0, b"conectix") {
+        Header::Foreign(Format::Vpc)
+    } else if is(0, b"COWD") {
+        Header::Foreign(Format::Vmdk)
+    } else if is(0, b"KDMV") {
+        // vmdk_open_vmdk4: without a capacity of its own the image is the description inside of it.
+        match (number(12), number(28)) {
+            (Some(1..), _) => Header::Foreign(Format::Vmdk),
+            (_, sector) => {
+                let text = sector.and_then(|sector| usize::try_from(sector).ok()?.checked_mul(512));
+                let text = text.and_then(|begin| start.get(begin..)).unwrap_or_default();
+                Header::VmdkDescription { extent: first_extent(text) }
+            }
+        }
+    } else if is(0, DESCRIPTION) {
+        Header::VmdkDescription { extent: first_extent(start) }
+    } else {
+        Header::Raw
+    }
+}
+
+/// The first file that a vmdk description names: `RW 4192256 FLAT "disk-flat.vmdk" 0`.
+fn first_extent(description: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(description);
+    let mut lines = text.lines().map(str::trim);
+    let line = lines.find(|line| {
+        ["RW ", "RDONLY ", "NOACCESS "].iter().any(|access| line.starts_with(access))
+    })?;
+    line.split('"').nth(1).map(str::to_owned)
 }
 
 /// The file that an image at `path` means by `named`, without `.` steps. A URL becomes a path that
@@ -165,136 +227,4 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::definition::types::Definition;
-
-    /// A qcow2 header with what the tests are about.
-    fn qcow2_bytes(version: u32, backing: &str, features: u64) -> Vec<u8> {
-        let mut bytes = vec![0; 512];
-        bytes[..4].copy_from_slice(QCOW2_MAGIC);
-        bytes[4..8].copy_from_slice(&version.to_be_bytes());
-        bytes[24..32].copy_from_slice(&(20_u64 << 30).to_be_bytes());
-        bytes[72..80].copy_from_slice(&features.to_be_bytes());
-        if !backing.is_empty() {
-            bytes[8..16].copy_from_slice(&200_u64.to_be_bytes());
-            bytes[16..20].copy_from_slice(&(backing.len() as u32).to_be_bytes());
-            bytes[200..200 + backing.len()].copy_from_slice(backing.as_bytes());
-        }
-        bytes
-    }
-
-    fn qcow2(backing: &str, features: u64) -> Header {
-        Header::read(&qcow2_bytes(3, backing, features)).unwrap()
-    }
-
-    fn disk(item: serde_json::Value) -> Disk {
-        let definition = serde_json::json!({ "storage": [item] });
-        Definition::read(definition.as_object().unwrap()).unwrap().storage.remove(0)
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_behind_the_magic_are_a_header_or_an_error(bytes: Vec<u8>) {
-            let _ = Header::read(&[QCOW2_MAGIC, &[0, 0, 0, 3], &bytes].concat());
-        }
-    }
-
-    #[test]
-    fn a_header_says_size_backing_file_and_data_file() {
-        let of = |backing: Option<&str>, data_file| Header::Qcow2 {
-            virtual_size: 20 << 30,
-            backing_file: backing.map(str::to_owned),
-            data_file,
-        };
-        for (bytes, expected) in [
-            (qcow2_bytes(3, "", 0), of(None, false)),
-            (qcow2_bytes(3, "base.qcow2", 1), of(Some("base.qcow2"), false)),
-            (qcow2_bytes(3, "/a,b", 4), of(Some("/a,b"), true)),
-            (qcow2_bytes(2, "x", 4), of(Some("x"), false)),
-            (b"QFI\xfa".to_vec(), Header::Raw),
-            (b"QF".to_vec(), Header::Raw),
-            (Vec::new(), Header::Raw),
-        ] {
-            assert_eq!(Header::read(&bytes).unwrap(), expected);
-        }
-        assert_eq!((qcow2("", 0).format(), Header::Raw.format()), (Format::Qcow2, Format::Raw));
-    }
-
-    #[test]
-    fn a_header_that_lies_is_refused() {
-        let mut far = qcow2_bytes(3, "x", 0);
-        far[8..16].copy_from_slice(&u64::MAX.to_be_bytes());
-        let mut past_the_end = qcow2_bytes(3, "x", 0);
-        past_the_end[8..16].copy_from_slice(&512_u64.to_be_bytes());
-        let mut long = qcow2_bytes(3, "x", 0);
-        long[16..20].copy_from_slice(&u32::MAX.to_be_bytes());
-        let mut huge = qcow2_bytes(3, "", 0);
-        huge[24] = 0x80;
-        for (bytes, why) in [
-            (far, "lies outside"),
-            (past_the_end, "lies outside"),
-            (long, "too long"),
-            (huge, "size is impossible"),
-            (qcow2_bytes(1, "", 0), "version 1"),
-            (qcow2_bytes(4, "", 0), "version 4"),
-            (qcow2_bytes(3, "", 0)[..75].to_vec(), "cut off"),
-            (QCOW2_MAGIC.to_vec(), "cut off"),
-        ] {
-            let error = Header::read(&bytes).unwrap_err();
-            assert!(error.message.contains(why), "{why}: {error}");
-        }
-        let whole = qcow2_bytes(3, "base", 0);
-        for end in 0..whole.len() {
-            // Only that it returns: any part of a header is an answer or an error.
-            let _ = Header::read(&whole[..end]);
-        }
-    }
-
-    #[test]
-    fn an_image_may_name_only_what_the_definition_names() {
-        let plain = disk(serde_json::json!({"file": "/vm/x", "type": "qcow2"}));
-        let raw = disk(serde_json::json!({"file": "/vm/x", "type": "raw"}));
-        let linked = disk(serde_json::json!({
-            "file": "/vm/x", "type": "qcow2", "backing_file": "/vm/b/a.raw", "backing_format": "raw",
-        }));
-        for (disk, header, refusal) in [
-            (&plain, qcow2("", 0), None),
-            (&raw, Header::Raw, None),
-            (&raw, qcow2("/etc/shadow", 4), None),
-            (&linked, qcow2("/vm/b/a.raw", 0), None),
-            (&linked, qcow2("./b/./a.raw", 0), None),
-            (&plain, Header::Raw, Some("no qcow2 image")),
-            (&plain, qcow2("", 4), Some("data in another file")),
-            (&linked, qcow2("", 0), Some("stands on no other")),
-            (&linked, qcow2("b/c.raw", 0), Some("\"backing_file\": \"/vm/b/c.raw\"")),
-            (
-                &plain,
-                qcow2("/etc/shadow", 0),
-                Some("stands on \"/etc/shadow\", which the definition"),
-            ),
-            (
-                &plain,
-                qcow2("json:{\"driver\":\"nbd\"}", 0),
-                Some("which the definition does not name"),
-            ),
-        ] {
-            let result = check(disk, Path::new("/vm/x"), &header);
-            match (result, refusal) {
-                (Ok(()), None) => {}
-                (Err(error), Some(why)) => assert!(error.to_string().contains(why), "{error}"),
-                (result, refusal) => panic!("{header:?}: {result:?}, expected {refusal:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_backing_file_stands_alone() {
-        let path = Path::new("/b");
-        assert!(check_backing(Format::Raw, path, &qcow2("/etc/shadow", 4)).is_ok());
-        assert!(check_backing(Format::Qcow2, path, &qcow2("", 0)).is_ok());
-        for header in [qcow2("c", 0), qcow2("", 4), Header::Raw] {
-            assert!(check_backing(Format::Qcow2, path, &header).is_err(), "{header:?}");
-        }
-    }
-}
+mod tests;

@@ -12,14 +12,22 @@ pub(crate) enum Bus {
     None,
 }
 
+/// Which drives a machine has ports for, without a controller of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ata {
+    /// Two channels, `ide.0` and `ide.1`, of two drives each.
+    Ide,
+    /// Six ports, `ide.0` to `ide.5`, of one drive each.
+    Sata,
+}
+
 /// What a machine can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     pub(crate) bus: Bus,
     /// Its PCI bus is PCI Express: it wants root ports for devices that come later.
     pub(crate) express: bool,
-    /// It has ports of its own for ATA drives (IDE or AHCI), on which QEMU finds a free one itself.
-    pub(crate) ata: bool,
+    pub(crate) ata: Option<Ata>,
     /// `-vga` makes a graphics card.
     pub(crate) vga: bool,
     /// It has CPUs of its own; `none` dies of `-cpu` ("apic-id property was not initialized").
@@ -34,22 +42,26 @@ struct Row {
     machine: Machine,
 }
 
-const PCI: Machine = Machine { bus: Bus::Pci, express: false, ata: false, vga: true, cpu: true };
+const PCI: Machine = Machine { bus: Bus::Pci, express: false, ata: None, vga: true, cpu: true };
 
 /// As seen with QEMU 7.2; `virt` (Arm, RISC-V) as its documentation has it.
 const TABLE: &[Row] = &[
-    Row { name: "q35", versions: "pc-q35-", machine: Machine { express: true, ata: true, ..PCI } },
-    Row { name: "pc", versions: "pc-i440fx-", machine: Machine { ata: true, ..PCI } },
+    Row {
+        name: "q35",
+        versions: "pc-q35-",
+        machine: Machine { express: true, ata: Some(Ata::Sata), ..PCI },
+    },
+    Row { name: "pc", versions: "pc-i440fx-", machine: Machine { ata: Some(Ata::Ide), ..PCI } },
     Row { name: "virt", versions: "virt-", machine: Machine { express: true, vga: false, ..PCI } },
     Row {
         name: "microvm",
         versions: "",
-        machine: Machine { bus: Bus::Mmio, express: false, ata: false, vga: false, cpu: true },
+        machine: Machine { bus: Bus::Mmio, express: false, ata: None, vga: false, cpu: true },
     },
     Row {
         name: "none",
         versions: "",
-        machine: Machine { bus: Bus::None, express: false, ata: false, vga: false, cpu: false },
+        machine: Machine { bus: Bus::None, express: false, ata: None, vga: false, cpu: false },
     },
 ];
 

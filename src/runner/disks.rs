@@ -74,7 +74,7 @@ fn make(disk: &Disk, id: &str, path: &Path) -> Result<()> {
     }
     let made = match disk.format {
         Format::Raw => make_raw(disk, &unfinished).map_err(cannot),
-        Format::Qcow2 => make_qcow2(disk, &unfinished),
+        format => make_formatted(disk, format, &unfinished),
     };
     let finished = made.and_then(|()| {
         let private = std::fs::Permissions::from_mode(0o600);
@@ -93,8 +93,9 @@ fn make_raw(disk: &Disk, path: &Path) -> std::io::Result<()> {
     file.set_len(disk.size.unwrap_or(0))
 }
 
-fn make_qcow2(disk: &Disk, path: &Path) -> Result<()> {
-    let mut words: Vec<OsString> = ["create", "-q", "-f", "qcow2"].map(OsString::from).into();
+fn make_formatted(disk: &Disk, format: Format, path: &Path) -> Result<()> {
+    let mut words: Vec<OsString> =
+        ["create", "-q", "-f", format.as_str()].map(OsString::from).into();
     if let Some(backing) = &disk.backing {
         words.extend(["-b".into(), backing.file.clone().into()]);
         words.extend(["-F".into(), backing.format.as_str().into()]);

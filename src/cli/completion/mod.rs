@@ -102,7 +102,8 @@ impl Spelling {
             Takes::Choice(_, words) => Follows::Value(Wanted::OneOf(words.to_vec())),
             // A disk or a disc may be a file that is there.
             Takes::Text("FILE" | "DISK" | "CDROM") => Follows::Value(Wanted::File),
-            Takes::Text("DIR") => Follows::Value(Wanted::Folder),
+            // A share begins with its folder.
+            Takes::Text("DIR" | "SHARE") => Follows::Value(Wanted::Folder),
             Takes::Text(_)
             | Takes::Word(_)
             | Takes::Count(..)

@@ -179,6 +179,7 @@ impl Reader {
             (Flag::File, Value::Text(file)) => Source::File(file),
             (Flag::Disk, Value::Text(disk)) => Source::Disk(disk),
             (Flag::Cdrom, Value::Text(cdrom)) => Source::Cdrom(cdrom),
+            (Flag::Share, Value::Text(share)) => Source::Share(share),
             (Flag::Net, Value::Text(net)) => Source::Net(net),
             (Flag::Port, Value::Text(port)) => Source::Port(port),
             (Flag::Label, Value::Text(label)) => Source::Label(label),

@@ -1,6 +1,6 @@
 //! Merged JSON to a `Definition`: defaults filled in, every value checked, once and for all.
 //!
-//! `fields` reads one object by its table, `items` a disk and a card, `words` the words of a choice.
+//! `fields` reads one object by its table, `storage` a disk and a share, `items` a card, `words` the words of a choice.
 //! Each refusal begins with the JSON path of the key. Nothing is looked up: whether a file exists
 //! and whether the machine has the device asked for is found out later.
 
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use self::fields::{Fields, expected};
+use self::storage::Item;
 use super::keys::{self, Kind};
 use super::name::{VmName, is_name_byte};
 use super::types::{
@@ -19,6 +20,7 @@ use crate::error::{Error, Result, quote};
 
 mod fields;
 mod items;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -46,6 +48,8 @@ impl Definition {
             Some(limit) => limit,
             None => Limit::seconds(STOP_TIMEOUT)?,
         };
+        let items = list_of(&fields, "storage", Item::read, Item::name)?.unwrap_or_default();
+        let (storage, shares) = Item::sorted(&fields, items)?;
         Ok(Definition {
             name: name(&fields)?,
             description: fields.text("description")?.map(str::to_owned),
@@ -59,8 +63,8 @@ impl Definition {
             direct_boot: direct_boot(&fields)?,
             boot: boot(&fields)?,
             vga: fields.choice("vga", words::vga)?,
-            storage: list_of(&fields, "storage", items::disk, |disk| &disk.name)?
-                .unwrap_or_default(),
+            storage,
+            shares,
             network: list_of(&fields, "network", items::card, |card| &card.name)?,
             serial: fields.bool("serial")?.unwrap_or(true),
             agent: fields.bool("agent")?,

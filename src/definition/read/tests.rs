@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::definition::keys::{self, Key, Kind, Support};
 use crate::definition::types::{
-    Accel, Cpu, Definition, Discard, Format, Link, Model, Program, Restart, Vga,
+    Accel, Cpu, Definition, Discard, Format, Interface, Link, Model, Program, Restart,
+    SecurityModel, Vga,
 };
 use crate::definition::units::Limit;
 use crate::error::{self, Result};
@@ -37,8 +38,10 @@ fn a_full_definition_is_read() {
         "storage": [
             {"name": "root", "type": "raw", "file": "/a.img", "serial": "S1", "bootindex": 0},
             {"size": "20G", "cache": "none", "aio": "native", "discard": "unmap", "readonly": true,
-             "interface": "virtio", "media": "disk"},
+             "interface": "nvme", "media": "disk"},
             {"name": "x", "backing_file": "/base.raw", "backing_format": "raw"},
+            {"name": "old", "type": "vmdk", "file": "/old"},
+            {"name": "src", "type": "virtfs", "path": "/src", "readonly": true},
         ],
         "network": [{"model": "e1000"}, {"name": "off", "type": "none", "mac": "52:54:00:Aa:00:01"}],
         "serial": false, "agent": false, "rng": true, "hotplug_slots": 0, "sandbox": false,
@@ -56,7 +59,12 @@ fn a_full_definition_is_read() {
     assert!(vm.autostart);
     assert_eq!(vm.restart, Restart::OnFailure);
     let folder = Path::new("/vm");
-    let [root, second, linked] = &vm.storage[..] else { panic!("three disks") };
+    let [root, second, linked, old] = &vm.storage[..] else { panic!("four disks") };
+    assert!(!root.readonly && old.readonly && !old.is_made_when_absent());
+    assert_eq!((root.interface, second.interface), (None, Some(Interface::Nvme)));
+    let [share] = &vm.shares[..] else { panic!("one share") };
+    assert_eq!((share.tag.as_str(), share.path.as_path()), ("src", Path::new("/src")));
+    assert_eq!((share.security, share.readonly), (SecurityModel::MappedXattr, true));
     assert_eq!((root.path(folder), root.is_made_when_absent()), ("/a.img".into(), false));
     assert_eq!(second.path(folder), Path::new("/vm/disks/disk1.qcow2"));
     assert_eq!((second.size, second.discard), (Some(20 << 30), Some(Discard::Unmap)));
@@ -177,8 +185,56 @@ fn every_refusal_names_the_key_and_the_reason() {
             "storage[0].bootindex: expected a whole number",
         ),
         (
-            json!({"storage": [{"size": "1G", "interface": "sata"}]}),
-            "storage[0].interface: \"sata\" is not supported yet",
+            json!({"storage": [{"size": "1G", "interface": "sata", "readonly": true}]}),
+            "storage[0].interface: a disk on sata or ide cannot be read-only\nhint: virtio,",
+        ),
+        (
+            json!({"storage": [{"file": "/x.iso", "interface": "nvme"}]}),
+            "storage[0].interface: a cdrom is on sata, ide, scsi or usb",
+        ),
+        (
+            json!({"storage": [{"size": "1G", "interface": "none", "bootindex": 1}]}),
+            "storage[0].bootindex: with an interface of none there is no device",
+        ),
+        (
+            json!({"storage": [{"type": "vmdk", "size": "1G"}]}),
+            "storage[0].file: an image of type vmdk needs a file",
+        ),
+        (
+            json!({"storage": [{"type": "vdi", "file": "/x", "readonly": false}]}),
+            "storage[0].readonly: an image of type vdi is only read\nhint: \"from\" makes a copy",
+        ),
+        (
+            json!({"storage": [{"type": "vhdx", "file": "/x", "discard": "unmap"}]}),
+            "storage[0].discard: an image of type vhdx takes none",
+        ),
+        (
+            json!({"storage": [{"size": "1G", "tag": "x"}]}),
+            "storage[0].tag: a disk takes none\nhint: a folder of the host has \"type\": \"virtfs\"",
+        ),
+        (json!({"storage": [{"type": "virtfs"}]}), "storage[0].path: a shared folder needs one"),
+        (
+            json!({"storage": [{"type": "virtfs", "path": "/x", "size": "1G"}]}),
+            "storage[0].size: a shared folder (virtfs) takes none",
+        ),
+        (
+            json!({"storage": [{"type": "virtfs", "path": "/x", "tag": "x".repeat(32)}]}),
+            "storage[0].tag: a tag is 1 to 31 bytes",
+        ),
+        (
+            json!({"storage": [{"type": "virtfs", "path": "x"}]}),
+            "storage[0].path: \"x\" is not an absolute path",
+        ),
+        (
+            json!({"storage": [
+                {"name": "a", "type": "virtfs", "path": "/x"},
+                {"type": "virtfs", "path": "/x", "tag": "a"},
+            ]}),
+            "storage: a and disk1 have one tag",
+        ),
+        (
+            json!({"storage": [{"name": "a", "size": "1G"}, {"name": "a", "type": "virtfs", "path": "/x"}]}),
+            "storage[1].name: there are two of the name \"a\"",
         ),
         (json!({"network": "none"}), "network: expected a list, found \"none\""),
         (
@@ -241,7 +297,7 @@ fn every_key_and_word_that_is_not_supported_yet_is_refused_by_name() {
             }
         }
     }
-    assert!(refused > 40);
+    assert!(refused > 20);
 }
 
 #[test]
@@ -252,7 +308,15 @@ fn every_word_of_the_table_is_read() {
             for word in choice.now {
                 let (mut definition, path) = with(table, key.name, json!(word));
                 match (table, *word) {
-                    ("storage", "cdrom") => definition["storage"][0]["file"] = json!("/x"),
+                    ("storage", "cdrom" | "vdi" | "vhdx" | "vpc" | "vmdk")
+                        if key.name != "backing_format" =>
+                    {
+                        definition["storage"][0]["file"] = json!("/x");
+                    }
+                    ("storage", _) if *word == "virtfs" || key.name == "security_model" => {
+                        definition["storage"][0]["path"] = json!("/x");
+                        definition["storage"][0]["type"] = json!("virtfs");
+                    }
                     ("storage", _) => definition["storage"][0]["size"] = json!("1G"),
                     _ => {}
                 }

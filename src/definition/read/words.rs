@@ -2,7 +2,7 @@
 //! the two together.
 
 use crate::definition::types::{
-    Accel, Aio, Cache, Discard, Format, Link, Media, Model, Restart, Vga,
+    Accel, Aio, Cache, Discard, Format, Interface, Link, Media, Model, Restart, SecurityModel, Vga,
 };
 
 pub(super) fn accel(word: &str) -> Option<Accel> {
@@ -39,6 +39,33 @@ pub(super) fn format(word: &str) -> Option<Format> {
     Some(match word {
         "qcow2" => Format::Qcow2,
         "raw" => Format::Raw,
+        "vdi" => Format::Vdi,
+        "vhdx" => Format::Vhdx,
+        "vpc" => Format::Vpc,
+        "vmdk" => Format::Vmdk,
+        _ => return None,
+    })
+}
+
+pub(super) fn interface(word: &str) -> Option<Interface> {
+    Some(match word {
+        "virtio" => Interface::Virtio,
+        "scsi" => Interface::Scsi,
+        "sata" => Interface::Sata,
+        "ide" => Interface::Ide,
+        "nvme" => Interface::Nvme,
+        "usb" => Interface::Usb,
+        "none" => Interface::Absent,
+        _ => return None,
+    })
+}
+
+pub(super) fn security_model(word: &str) -> Option<SecurityModel> {
+    Some(match word {
+        "mapped-xattr" => SecurityModel::MappedXattr,
+        "mapped-file" => SecurityModel::MappedFile,
+        "passthrough" => SecurityModel::Passthrough,
+        "none" => SecurityModel::None,
         _ => return None,
     })
 }

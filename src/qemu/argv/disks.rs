@@ -1,4 +1,4 @@
-//! A disk as QEMU's nodes and its device.
+//! A disk as QEMU's nodes. Its device is `controllers`'.
 //!
 //! Every format is told, never probed, and the whole chain is told too: QEMU opens no file that the
 //! definition does not name (a data file excepted, which `image` refuses).
@@ -7,75 +7,44 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::Vm;
+use super::controllers::Places;
 use super::words::{Words, utf8};
-use crate::definition::types::{Aio, Cache, Discard, Disk, Format, Media};
-use crate::error::{Error, Result, quote};
-use crate::qemu::machine::{Bus, Machine};
+use crate::definition::types::{Aio, Cache, Discard, Disk, Format};
+use crate::error::Result;
+use crate::qemu::machine::Machine;
 
-/// The controller for CD-ROM drives where the machine has no ATA ports.
-const CONTROLLER: &str = "scsi";
-
-/// Adds the disks of the VM with this folder; `devices` are the paths that are block devices.
+/// Adds the disks of the VM; `devices` are the paths that are block devices.
 pub(super) fn add(
     words: &mut Words,
-    storage: &[Disk],
-    folder: &Path,
+    vm: &Vm<'_>,
     devices: &[PathBuf],
     machine: Machine,
 ) -> Result<()> {
-    if !machine.ata && storage.iter().any(|disk| disk.media == Media::Cdrom) {
-        let driver = match machine.bus {
-            Bus::Mmio => "virtio-scsi-device",
-            Bus::Pci | Bus::None => "virtio-scsi-pci",
-        };
-        words.json("-device", &json!({ "driver": driver, "id": CONTROLLER }));
+    let mut places = Places::of(&vm.definition.storage, machine)?;
+    for controller in places.controllers() {
+        words.json("-device", &controller);
     }
-    for disk in storage {
-        add_one(words, disk, &disk.path(folder), devices, machine)?;
-    }
-    Ok(())
-}
-
-fn add_one(
-    words: &mut Words,
-    disk: &Disk,
-    path: &Path,
-    devices: &[PathBuf],
-    machine: Machine,
-) -> Result<()> {
-    let driver = match (disk.media, machine.bus) {
-        (_, Bus::None) => {
-            let disk = quote(disk.name.as_str());
-            return Err(Error::usage(format!("the machine has no bus for the disk {disk}")));
+    for disk in &vm.definition.storage {
+        words.json("-blockdev", &node(disk, &disk.path(vm.folder), devices)?);
+        for device in places.next(disk, vm.id)? {
+            words.json("-device", &device);
         }
-        (Media::Cdrom, _) if machine.ata => "ide-cd",
-        (Media::Cdrom, _) => "scsi-cd",
-        (Media::Disk, Bus::Pci) => "virtio-blk-pci",
-        (Media::Disk, Bus::Mmio) => "virtio-blk-device",
-    };
-    let id = format!("disk-{}", disk.name);
-    let mut node = node(disk, path, devices)?;
-    node["node-name"] = json!(id);
-    words.json("-blockdev", &node);
-
-    let mut device = json!({ "driver": driver, "id": id, "drive": id });
-    if let Some(serial) = &disk.serial {
-        device["serial"] = json!(serial);
     }
-    if let Some(bootindex) = disk.bootindex {
-        device["bootindex"] = json!(bootindex);
-    }
-    if driver == "scsi-cd" {
-        device["bus"] = json!(format!("{CONTROLLER}.0"));
-    }
-    if matches!(disk.cache, Some(Cache::Writethrough | Cache::Directsync)) {
-        device["write-cache"] = json!("off");
-    }
-    words.json("-device", &device);
     Ok(())
 }
 
-fn node(disk: &Disk, path: &Path, devices: &[PathBuf]) -> Result<Value> {
+/// What QEMU calls the node and the device of a disk.
+pub(crate) fn node_name(disk: &str) -> String {
+    format!("disk-{disk}")
+}
+
+/// The nodes of a disk whose image lies at `path`, as `-blockdev` and QMP's `blockdev-add` take them.
+/// `devices` are the paths that are block devices.
+///
+/// # Errors
+/// `Kind::Usage` for a path that is not UTF-8.
+pub(crate) fn node(disk: &Disk, path: &Path, devices: &[PathBuf]) -> Result<Value> {
     let common = common(disk);
     let mut file = protocol(path, devices)?;
     extend(&mut file, &common);
@@ -86,26 +55,33 @@ fn node(disk: &Disk, path: &Path, devices: &[PathBuf]) -> Result<Value> {
             Aio::IoUring => "io_uring",
         });
     }
-    let mut node = json!({ "driver": disk.format.as_str(), "file": file });
+    let name = node_name(disk.name.as_str());
+    let mut node = json!({ "node-name": name, "driver": disk.format.as_str(), "file": file });
     extend(&mut node, &common);
-    if disk.format == Format::Qcow2 {
-        node["backing"] = match &disk.backing {
-            None => Value::Null,
-            Some(backing) => {
-                let mut below = json!({
-                    "driver": backing.format.as_str(),
-                    "read-only": true,
-                    "file": protocol(&backing.file, devices)?,
-                });
-                below["file"]["read-only"] = json!(true);
-                if backing.format == Format::Qcow2 {
-                    below["backing"] = Value::Null;
-                }
-                below
-            }
-        };
-    }
+    let below = match &disk.backing {
+        None => Value::Null,
+        Some(backing) => {
+            let mut below = json!({
+                "driver": backing.format.as_str(),
+                "read-only": true,
+                "file": protocol(&backing.file, devices)?,
+            });
+            below["file"]["read-only"] = json!(true);
+            stand_on(&mut below, backing.format, Value::Null);
+            below
+        }
+    };
+    stand_on(&mut node, disk.format, below);
     Ok(node)
+}
+
+/// Tells a node what it stands on, where its format lets it name something: else QEMU would look into
+/// the image for it.
+fn stand_on(node: &mut Value, format: Format, below: Value) {
+    match format {
+        Format::Qcow2 | Format::Vmdk => node["backing"] = below,
+        Format::Raw | Format::Vdi | Format::Vhdx | Format::Vpc => {}
+    }
 }
 
 /// The file itself. The driver `file` refuses block devices, and `host_device` anything else.

@@ -1,7 +1,7 @@
 //! A definition to QEMU's command line: pure, and the same for a start and for `cmdline`.
 //!
-//! One VM at a time, nothing of other VMs or of a running QEMU: `disks` and `cards` make the words of
-//! an item, `words` writes them.
+//! One VM at a time, nothing of other VMs or of a running QEMU: `disks`, `shares` and `cards` make
+//! the words of an item, `words` writes them.
 //!
 //! `-blockdev` and our own `-device` are typed JSON, anything else is option syntax written by
 //! `words`. Defaults that need what the machine lacks are left out; explicit ones are an error.
@@ -17,7 +17,9 @@ use crate::error::{Error, Result, quote};
 use crate::qemu::machine::{self, Bus, Machine};
 
 mod cards;
+mod controllers;
 mod disks;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -128,7 +130,8 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
         slots if machine.express => root_ports(&mut words, slots.unwrap_or(HOTPLUG_SLOTS)),
         _ => {}
     }
-    disks::add(&mut words, &definition.storage, vm.folder, &host.block_devices, machine)?;
+    disks::add(&mut words, vm, &host.block_devices, machine)?;
+    shares::add(&mut words, &definition.shares, variant(machine.bus))?;
     cards::add(&mut words, definition.network.as_deref(), vm.id, machine.bus)?;
 
     match (definition.agent, variant(machine.bus), wires.agent) {

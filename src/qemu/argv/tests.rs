@@ -9,6 +9,8 @@ use crate::definition::name::{VmId, VmName};
 use crate::definition::types::Definition;
 use crate::error::{Kind, Result};
 
+mod storage;
+
 fn host(binary: &str) -> Host {
     Host { binary: PathBuf::from(binary), kvm: false, block_devices: vec!["/dev/vg/x".into()] }
 }
@@ -98,56 +100,6 @@ fn the_default_vm() {
             r#"{"bus":"ports.0","chardev":"agent","driver":"virtserialport","id":"agent","name":"org.qemu.guest_agent.0"}"#,
             "-device",
             r#"{"driver":"virtio-rng-pci","id":"rng"}"#,
-        ]
-    );
-}
-
-#[test]
-fn a_disk_is_told_to_the_last_file() {
-    let argv = argv(json!({"storage": [
-        {"size": "1G"},
-        {"name": "r", "type": "raw", "file": "/dev/vg/x", "readonly": true, "cache": "directsync",
-         "aio": "native", "discard": "unmap", "serial": "s,1", "bootindex": 0},
-        {"name": "l", "backing_file": "/b.qcow2", "backing_format": "qcow2", "cache": "unsafe"},
-        {"name": "m", "backing_file": "/b.raw", "backing_format": "raw", "cache": "writethrough"},
-    ]}));
-    let nodes: Vec<Value> =
-        after(&argv, "-blockdev").iter().map(|word| serde_json::from_str(word).unwrap()).collect();
-    let cache = |direct, no_flush| json!({"direct": direct, "no-flush": no_flush});
-    assert_eq!(
-        nodes,
-        [
-            json!({"driver": "qcow2", "node-name": "disk-disk0", "backing": null,
-                "file": {"driver": "file", "filename": "/vms/w b,c/disks/disk0.qcow2"}}),
-            json!({"driver": "raw", "node-name": "disk-r", "read-only": true,
-                "cache": cache(true, false), "discard": "unmap",
-                "file": {"driver": "host_device", "filename": "/dev/vg/x", "read-only": true,
-                    "cache": cache(true, false), "discard": "unmap", "aio": "native"}}),
-            json!({"driver": "qcow2", "node-name": "disk-l", "cache": cache(false, true),
-                "file": {"driver": "file", "filename": "/vms/w b,c/disks/l.qcow2",
-                    "cache": cache(false, true)},
-                "backing": {"driver": "qcow2", "read-only": true, "backing": null,
-                    "file": {"driver": "file", "filename": "/b.qcow2", "read-only": true}}}),
-            json!({"driver": "qcow2", "node-name": "disk-m", "cache": cache(false, false),
-                "file": {"driver": "file", "filename": "/vms/w b,c/disks/m.qcow2",
-                    "cache": cache(false, false)},
-                "backing": {"driver": "raw", "read-only": true,
-                    "file": {"driver": "file", "filename": "/b.raw", "read-only": true}}}),
-        ]
-    );
-    let devices: Vec<Value> = after(&argv, "-device")
-        .iter()
-        .map(|word| serde_json::from_str::<Value>(word).unwrap())
-        .filter(|device| device["driver"] == "virtio-blk-pci")
-        .collect();
-    assert_eq!(
-        devices[1..],
-        [
-            json!({"driver": "virtio-blk-pci", "id": "disk-r", "drive": "disk-r", "serial": "s,1",
-                "bootindex": 0, "write-cache": "off"}),
-            json!({"driver": "virtio-blk-pci", "id": "disk-l", "drive": "disk-l"}),
-            json!({"driver": "virtio-blk-pci", "id": "disk-m", "drive": "disk-m",
-                "write-cache": "off"}),
         ]
     );
 }
@@ -304,24 +256,4 @@ fn ports_are_forwarded_from_the_address_that_is_given_or_from_this_host_alone() 
         ["user,id=net-net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:127.0.0.1:0-:22,\
           hostfwd=udp:0.0.0.0:5353-:53"]
     );
-}
-
-#[test]
-fn a_cdrom_is_the_drive_that_the_machine_has() {
-    for (machine, expected) in [
-        ("q35", &["ide-cd"][..]),
-        ("pc-i440fx-7.2", &["ide-cd"]),
-        ("virt", &["virtio-scsi-pci", "scsi-cd"]),
-        ("microvm", &["virtio-scsi-device", "scsi-cd"]),
-    ] {
-        let storage = json!([{"file": "/x.iso", "bootindex": 0}]);
-        let argv = argv(json!({"machine": machine, "storage": storage}));
-        let found: Vec<String> = drivers(&argv)
-            .into_iter()
-            .filter(|driver| driver.contains("scsi") || driver.contains("-cd"))
-            .collect();
-        assert_eq!(found, expected, "{machine}");
-        let node: Value = serde_json::from_str(after(&argv, "-blockdev")[0]).unwrap();
-        assert_eq!((&node["driver"], &node["read-only"]), (&json!("raw"), &json!(true)));
-    }
 }

@@ -44,6 +44,7 @@ pub(super) const DEFINITION: &[(Flag, &str)] = &[
     (Flag::File, "read the definition from FILE; - is standard input"),
     (Flag::Disk, "a disk: 20G | ./x.qcow2 | name=data,size=50G"),
     (Flag::Cdrom, "a CD-ROM drive with the disc in this file: ./x.iso"),
+    (Flag::Share, "a folder that the guest mounts by 9p: .,tag=src,readonly"),
     (Flag::Net, "a network card: user | none | user,model=e1000"),
     (Flag::Port, "a port of the host that leads into the guest: 8080:80 | auto:22"),
     (Flag::Label, "a word of your own about the VM: env=prod"),
