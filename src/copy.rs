@@ -87,7 +87,7 @@ pub(crate) fn length(file: &File) -> IoResult<u64> {
 }
 
 /// Writes into a new file, but leaves out blocks of zeros.
-fn write_with_holes(to: &File, bytes: &[u8], at: u64) -> IoResult<()> {
+pub(crate) fn write_with_holes(to: &File, bytes: &[u8], at: u64) -> IoResult<()> {
     for (number, block) in bytes.chunks(BLOCK).enumerate() {
         if block.iter().any(|byte| *byte != 0) {
             to.write_all_at(block, at + (number * BLOCK) as u64)?;

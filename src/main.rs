@@ -18,6 +18,7 @@ mod qemu;
 mod runner;
 mod store;
 mod sys;
+mod tar;
 #[cfg(test)]
 mod testing;
 mod time;

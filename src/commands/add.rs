@@ -65,7 +65,10 @@ pub(super) fn say_made(mut output: Output, id: &str, name: &str, state: State) -
 }
 
 /// The VM's name: the operand, else the definition's own, which is kept beside it and not in it.
-fn take_name(definition: &mut Map<String, Value>, operand: Option<&str>) -> Result<VmName> {
+pub(super) fn take_name(
+    definition: &mut Map<String, Value>,
+    operand: Option<&str>,
+) -> Result<VmName> {
     let own = definition.remove("name");
     match (operand, own) {
         (Some(word), _) => VmName::parse(word),

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::add::{SHAPE, say_made};
 use super::context::{Context, Vm, parse_stored};
 use super::newcomer::{Newcomer, data_bytes, refuse_if_taken};
+use super::own_disks::{Own, own_disks, stored_now};
 use super::sources;
 use super::stopped::{Stopped, running};
 use crate::cli::output::Output;
@@ -27,7 +28,6 @@ use crate::interrupt::Interrupt;
 use crate::paths::VmFolder;
 use crate::qemu::image::{self, Header};
 use crate::qemu::img::Img;
-use crate::qemu::look::look;
 use crate::wire::status::State;
 
 /// A disk image to copy, and what it stands on where that has to be written into the copy.
@@ -78,10 +78,7 @@ fn rehearsed(context: &Context<'_>, source: &Vm, id: &VmId, name: &VmName) -> Re
 fn cloned(context: &Context<'_>, source: &Vm, id: &VmId, name: &VmName) -> Result<Vec<String>> {
     let interrupt = Interrupt::heed()?;
     let _stopped = Stopped::take(context, source)?;
-    // It may have been changed before the locks were ours.
-    let row = context.store_to_read()?.map(|store| store.by_id(&source.id)).transpose()?;
-    let gone = || Error::not_found("it has been removed");
-    let source: Vm = row.flatten().ok_or_else(gone)?.into();
+    let source = stored_now(context, source)?;
     let plan = plan(context, &source, id, name)?;
     let mut made = Newcomer::make(context, id)?;
     let total = data_bytes(plan.jobs.iter().map(|job| &job.from));
@@ -109,12 +106,13 @@ fn plan(context: &Context<'_>, source: &Vm, id: &VmId, name: &VmName) -> Result<
     if linked {
         refuse_unless_template(context, source)?;
     }
-    let own = typed.storage.iter().filter(|disk| copied::is_own(disk, from.path()));
-    let own = own.map(|disk| looked_at(disk, &from, &to, linked)).collect::<Result<Vec<Own>>>()?;
+    let own = own_disks(&typed, &from)?;
     let mut base = stored;
     let without_addresses = copied::without_addresses(&mut base);
     base.remove("template");
-    own.iter().for_each(|own| copied::move_disk(&mut base, own.disk.name.as_str(), &own.fate));
+    for own in &own {
+        copied::move_disk(&mut base, own.disk.name.as_str(), &fate(own, &to, linked)?);
+    }
     let whole: Map<String, Value> = onto(base, &sources::one(&context.invocation.sources)?)?;
     let definition = sources::checked(context, whole, id, name)?;
     let new = Definition::read(&context.effective(&definition)?)?;
@@ -122,7 +120,7 @@ fn plan(context: &Context<'_>, source: &Vm, id: &VmId, name: &VmName) -> Result<
         .into_iter()
         .map(|card| format!("{name}: the card {card} gets a hardware address of its own"))
         .collect();
-    let jobs = jobs(&own, &new, &to)?;
+    let jobs = if linked { Vec::new() } else { jobs(&own, &new, &to)? };
     Ok(Plan { definition, jobs, notes })
 }
 
@@ -142,43 +140,21 @@ fn refuse_unless_template(context: &Context<'_>, source: &Vm) -> Result<()> {
     }
 }
 
-/// A disk of the source's own.
-#[derive(Debug)]
-struct Own<'a> {
-    disk: &'a Disk,
-    path: PathBuf,
-    header: Header,
-    fate: Fate,
-}
-
-/// Judges a disk as a start would.
-fn looked_at<'a>(disk: &'a Disk, from: &VmFolder, to: &VmFolder, linked: bool) -> Result<Own<'a>> {
-    let path = disk.path(from.path());
-    let Some((header, _)) = look(&path)? else {
-        if !disk.is_made_when_absent() {
-            let (name, path) = (quote(disk.name.as_str()), path.display());
-            return Err(Error::failed(format!(
-                "the image of its disk {name} is not there: {path}"
-            ))
-            .hint("correct its file"));
-        }
-        return Ok(Own { disk, path, header: Header::Raw, fate: Fate::Unmade });
-    };
-    image::check(disk, &path, &header)?;
-    let fate = if linked {
-        image::check_backing(disk.format, &path, &header)?;
-        Fate::Linked(path.clone(), disk.format.as_str())
-    } else {
-        Fate::Copied(to.disks().join(format!("{}.{}", disk.name, disk.format.as_str())))
-    };
-    Ok(Own { disk, path, header, fate })
+fn fate(own: &Own<'_>, to: &VmFolder, linked: bool) -> Result<Fate> {
+    let (disk, path) = (own.disk, &own.path);
+    let Some(header) = &own.header else { return Ok(Fate::Unmade) };
+    if linked {
+        image::check_backing(disk.format, path, header)?;
+        return Ok(Fate::Linked(path.clone(), disk.format.as_str()));
+    }
+    Ok(Fate::Copied(to.disks().join(format!("{}.{}", disk.name, disk.format.as_str()))))
 }
 
 /// What is to be copied: the source's own images, where the new definition still has the disk and
 /// has it in the new VM's folder.
 fn jobs(own: &[Own<'_>], new: &Definition, to: &VmFolder) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
-    for own in own.iter().filter(|own| matches!(own.fate, Fate::Copied(_))) {
+    for own in own.iter().filter(|own| own.header.is_some()) {
         let same = |disk: &&Disk| disk.name == own.disk.name;
         let Some(after) = new.storage.iter().find(same) else { continue };
         let path = after.path(to.path());
@@ -192,11 +168,11 @@ fn jobs(own: &[Own<'_>], new: &Definition, to: &VmFolder) -> Result<Vec<Job>> {
         }
         // A name that is relative to the image means another file where the copy lies.
         let rebase = match (&own.header, &after.backing, own.disk.format) {
-            (Header::Qcow2 { backing_file: Some(named), .. }, Some(backing), Format::Qcow2)
-                if !named.starts_with('/') =>
-            {
-                Some((backing.file.clone(), backing.format.as_str()))
-            }
+            (
+                Some(Header::Qcow2 { backing_file: Some(named), .. }),
+                Some(backing),
+                Format::Qcow2,
+            ) if !named.starts_with('/') => Some((backing.file.clone(), backing.format.as_str())),
             _ => None,
         };
         jobs.push(Job { from: own.path.clone(), to: path, rebase });

@@ -97,7 +97,13 @@ impl<'a> Context<'a> {
         let dry = self.invocation.has(Flag::DryRun);
         let writing = matches!(
             verb,
-            Verb::Add | Verb::Apply | Verb::Clone | Verb::Rename | Verb::Rm | Verb::Start
+            Verb::Add
+                | Verb::Apply
+                | Verb::Clone
+                | Verb::Import
+                | Verb::Rename
+                | Verb::Rm
+                | Verb::Start
         );
         writing && !dry
     }

@@ -12,11 +12,14 @@ mod context;
 mod disk;
 mod doctor;
 mod ephemeral;
+mod export;
 mod foreground;
+mod import;
 mod info;
 mod logs;
 mod look;
 mod newcomer;
+mod own_disks;
 mod power;
 mod qmp;
 mod rehearsal;
@@ -24,9 +27,11 @@ mod rm;
 mod run;
 mod settings;
 mod show;
+mod sink;
 mod sources;
 mod start;
 mod stopped;
+mod unpack;
 mod why;
 
 use context::Context;
@@ -68,6 +73,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Rename => show::rename(&Context::new(invocation)?),
         Verb::Rm => rm::rm(&Context::new(invocation)?),
         Verb::Clone => clone::clone(&Context::new(invocation)?),
+        Verb::Export => export::export(&Context::new(invocation)?),
+        Verb::Import => import::import(&Context::new(invocation)?),
         Verb::Start => start::start(&Context::new(invocation)?),
         Verb::Stop => power::stop(&Context::new(invocation)?),
         Verb::Restart => power::restart(&Context::new(invocation)?),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::types::Disk;
+use super::types::{Disk, Media};
 
 /// What becomes of a disk of the VM's own in the copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,14 +15,17 @@ pub(crate) enum Fate {
     Unmade,
     /// The image is copied; it lies in this file, where nothing else tells where.
     Copied(PathBuf),
+    /// As `Copied`, but the copy stands on no other image: what that one held is in it.
+    Flattened(PathBuf),
     /// A new image stands on this one, of this format.
     Linked(PathBuf, &'static str),
 }
 
 /// Whether the disk is the VM's own, and not one that others may read, too: the guest can write it,
-/// or it lies in the VM's folder.
+/// or it lies in the VM's folder. A disc is nobody's.
 pub(crate) fn is_own(disk: &Disk, vm_folder: &Path) -> bool {
-    !disk.readonly || disk.path(vm_folder).starts_with(vm_folder)
+    let is_shared = disk.readonly && !disk.path(vm_folder).starts_with(vm_folder);
+    disk.media == Media::Disk && !is_shared
 }
 
 /// Takes the hardware addresses out, since two cards of one address on one network reach nobody.
@@ -45,13 +48,23 @@ pub(crate) fn move_disk(definition: &mut Map<String, Value>, name: &str, fate: &
     let named = |disk: &Map<String, Value>| disk.get("name").and_then(Value::as_str) == Some(name);
     let Some(disk) = disks.find(|disk| named(disk)) else { return };
     disk.remove("file");
+    if let Fate::Copied(_) | Fate::Flattened(_) = fate {
+        // It has served.
+        disk.remove("from");
+    }
+    if let Fate::Flattened(_) = fate {
+        disk.remove("backing_file");
+        disk.remove("backing_format");
+    }
     let says = |key: &str| disk.get(key).is_some_and(|value| !value.is_null());
     match fate {
         Fate::Unmade => {}
-        Fate::Copied(file) => {
+        Fate::Copied(file) | Fate::Flattened(file) => {
             // With one of these it lies in the VM's folder by itself, wherever that is.
             if !says("size") && !says("backing_file") {
                 disk.insert("file".into(), file.to_string_lossy().into());
+                // What it is by default where it has no file of its own.
+                disk.entry("type").or_insert_with(|| "qcow2".into());
             }
         }
         Fate::Linked(backing, format) => {
@@ -83,11 +96,12 @@ mod tests {
             {"name": "b", "file": "/x/b.raw", "type": "raw"},
             {"name": "c", "file": "/x/c.raw", "type": "raw", "readonly": true},
             {"name": "d", "file": "/x/d.iso"},
+            {"name": "f", "file": "/vm/disks/f.iso"},
             {"name": "e", "file": "/vm/disks/e.raw", "type": "raw", "readonly": true},
         ]}));
         let disks = Definition::read(&definition).unwrap().storage;
         let own: Vec<bool> = disks.iter().map(|disk| is_own(disk, Path::new("/vm"))).collect();
-        assert_eq!(own, [true, true, false, false, true]);
+        assert_eq!(own, [true, true, false, false, false, true]);
     }
 
     #[test]
@@ -107,6 +121,11 @@ mod tests {
                 json!({"name": "a", "file": "/x", "type": "raw"}),
                 Fate::Copied("/new/a".into()),
                 json!({"name": "a", "file": "/new/a", "type": "raw"}),
+            ),
+            (
+                json!({"name": "a", "from": "/x", "backing_file": "/b", "backing_format": "raw"}),
+                Fate::Flattened("disks/a".into()),
+                json!({"name": "a", "file": "disks/a", "type": "qcow2"}),
             ),
             (
                 json!({"name": "a", "size": "1G", "type": "raw", "cache": "none"}),

@@ -17,5 +17,6 @@ pub(crate) mod port;
 mod read;
 pub(crate) mod set;
 pub(crate) mod spec;
+pub(crate) mod trust;
 pub(crate) mod types;
 pub(crate) mod units;

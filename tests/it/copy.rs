@@ -11,12 +11,12 @@ use crate::harness::{Host, Ran, run};
 /// The bytes of a file by which a copy is known.
 const MARK: &[u8] = b"what the guest wrote";
 
-fn qemu_img(words: &[&str]) -> String {
+pub(crate) fn qemu_img(words: &[&str]) -> String {
     run(std::process::Command::new("qemu-img").args(words)).exits(0).stdout
 }
 
 /// A raw image of this many MiB with data at its beginning and in its middle, and holes.
-fn raw(path: &Path, mib: u64) {
+pub(crate) fn raw(path: &Path, mib: u64) {
     let file = std::fs::File::create(path).unwrap();
     file.set_len(mib << 20).unwrap();
     file.write_all_at(MARK, 0).unwrap();
@@ -24,7 +24,7 @@ fn raw(path: &Path, mib: u64) {
 }
 
 /// A host with `web`, which has a qcow2 image with a snapshot, a raw one elsewhere, and a disc.
-fn with_web() -> Host {
+pub(crate) fn with_web() -> Host {
     let host = Host::new();
     let path = |name: &str| host.root().join(name).to_str().unwrap().to_owned();
     raw(Path::new(&path("data.raw")), 64);
@@ -42,16 +42,16 @@ fn with_web() -> Host {
     host
 }
 
-fn show(host: &Host, name: &str) -> Value {
+pub(crate) fn show(host: &Host, name: &str) -> Value {
     host.maqet(["show", name, "--json"]).exits(0).json()
 }
 
-fn names(host: &Host) -> String {
+pub(crate) fn names(host: &Host) -> String {
     host.maqet(["ls", "-q"]).exits(0).stdout
 }
 
 /// The folders of VMs, by id.
-fn folders(host: &Host) -> Vec<PathBuf> {
+pub(crate) fn folders(host: &Host) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(host.data().join("vms")).unwrap().flatten();
     entries.map(|entry| entry.path()).collect()
 }
@@ -140,7 +140,7 @@ fn an_image_that_names_what_it_stands_on_by_a_relative_path_is_mended_in_the_cop
 }
 
 /// Runs maqet under strace, which does `how` to its system calls.
-fn traced(host: &Host, calls: &str, how: &str, words: &[&str]) -> Ran {
+pub(crate) fn traced(host: &Host, calls: &str, how: &str, words: &[&str]) -> Ran {
     let mut strace = host.command("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     run(strace.args(["-e", &format!("inject={how}")]).arg(Host::binary()).args(words))

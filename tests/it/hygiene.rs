@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms from the lowest level to the highest. A room imports from levels below its own only.
 const LEVELS: [&[&str]; 9] = [
     &["error"],
-    &["backoff", "interrupt", "sys", "time"],
+    &["backoff", "interrupt", "sys", "tar", "time"],
     &["copy", "lock", "private"],
     &["paths"],
     &["definition"],

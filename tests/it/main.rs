@@ -11,6 +11,7 @@ mod harness;
 mod terminal;
 
 mod answers;
+mod archive;
 mod bad_input;
 mod commands;
 mod completion;

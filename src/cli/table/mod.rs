@@ -37,6 +37,8 @@ pub(crate) enum Verb {
     Qmp,
     DiskLs,
     Cmdline,
+    Export,
+    Import,
     Generate,
     Doctor,
     Help,

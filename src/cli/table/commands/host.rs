@@ -1,7 +1,7 @@
 //! The rows of the commands that talk with VMs, move them, and serve the host.
 
 use super::VM;
-use crate::cli::table::{Arity, Command, Group, Operand, Verb};
+use crate::cli::table::{Arity, Command, Flag, Group, Operand, Verb};
 
 pub(super) const QMP: Command = Command {
     verb: Verb::Qmp,
@@ -26,6 +26,51 @@ object instead.",
         ("qmp web query-status", "a command without arguments"),
         ("qmp web set_link name=net0 up:=false", "a text and a JSON value"),
         ("qmp web '{\"execute\":\"query-block\"}'", "a request word for word"),
+    ],
+};
+
+pub(super) const EXPORT: Command = Command {
+    verb: Verb::Export,
+    word: "export",
+    group: Group::Move,
+    summary: "pack a stopped VM into one file",
+    about: "\
+One tar archive: the definition, then each disk of the VM's own, without the
+holes in it. What a disk stands on is packed into it. Files of the host that the
+definition names besides, such as a kernel, stay where they are. FILE - is
+standard output.",
+    operands: &[VM, Operand { name: "FILE", arity: Arity::One }],
+    definition: false,
+    flags: &[(Flag::Force, "write over a FILE that exists")],
+    excludes: &[],
+    objects: false,
+    examples: &[
+        ("export web web.tar", "tar tf web.tar shows what is in it"),
+        ("export web - | ssh host maqet import -", "to another host, without a file"),
+    ],
+};
+
+pub(super) const IMPORT: Command = Command {
+    verb: Verb::Import,
+    word: "import",
+    group: Group::Move,
+    summary: "make a VM of what \"maqet export\" has packed",
+    about: "\
+All of it or nothing. A definition that names a program, words for QEMU, or files
+outside the archive is refused, for it could reach anything that you can: look at
+it, and say --trust. The VM gets the name that it had, unless NAME is given.
+Prints the new VM's id.",
+    operands: &[
+        Operand { name: "FILE", arity: Arity::One },
+        Operand { name: "NAME", arity: Arity::Optional },
+    ],
+    definition: false,
+    flags: &[(Flag::Trust, "take the definition as it is, whatever it names")],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("import web.tar", "under the name that it had"),
+        ("import web.tar web2 --trust", "under another, from a friend"),
     ],
 };
 

@@ -79,6 +79,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::LOGS,
     host::QMP,
     parts::DISK_LS,
+    host::EXPORT,
+    host::IMPORT,
     host::CMDLINE,
     host::GENERATE,
     host::DOCTOR,
