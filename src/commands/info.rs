@@ -123,7 +123,8 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
     let host = argv::Host { kvm: sys::kvm_opens(), ..imagined };
     let folder = context.folders.vm(&vm.id);
     let live = match life.responding {
-        Some(true) => ports_now(context, vm)?,
+        Some(true) if life.state != State::Starting => ports_now(context, vm)?,
+        // QEMU does not answer yet, or is not there: in the pause before it is started again.
         _ => Vec::new(),
     };
     Ok(Info {

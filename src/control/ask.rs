@@ -198,7 +198,10 @@ impl<'a> Inquiry<'a> {
             Ok(Progress::Closed { .. }) => {
                 self.stumble(Error::timeout("its runner does not answer"));
             }
-            Err(error) => self.stumble(error),
+            Err(error) => {
+                self.stumble(error);
+                self.ask_for_a_socket(Instant::now());
+            }
         }
     }
 
@@ -214,8 +217,9 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    /// A runner whose folder was taken from it makes it anew at SIGHUP, which ends no runner. The
-    /// link tells that it came far enough to know the signal.
+    /// A runner whose folder was taken from it, or that holds another secret than the folder, makes
+    /// all of it anew at SIGHUP, which ends no runner. The link tells that it came far enough to know
+    /// the signal.
     fn ask_for_a_socket(&mut self, now: Instant) {
         let id = &self.question.id;
         let due = now >= self.began + SOCKET_PATIENCE;

@@ -2,7 +2,7 @@
 //!
 //! Pure: a definition becomes a command line, bytes become messages, an image's header is read. No
 //! socket is opened here; `look` and `program` alone look at the file system, and `img` alone starts
-//! a process, qemu-img.
+//! a process, qemu-img, with which `make` makes images.
 
 pub(crate) mod argv;
 pub(crate) mod hint;
@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod img;
 pub(crate) mod look;
 pub(crate) mod machine;
+pub(crate) mod make;
 pub(crate) mod program;
 pub(crate) mod qmp;
 pub(crate) mod usernet;

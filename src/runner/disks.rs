@@ -1,23 +1,17 @@
 //! The images of a VM that is about to start: looked at where they exist, made where the definition
 //! asks for it.
 //!
-//! What an image says is judged by `qemu::image`. An image is made under another name first, so
-//! that a kill leaves no half-made one; an existing file is never written over.
+//! What an image says is judged by `qemu::image`, and how one is made is `qemu::make`'s.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::definition::types::{Definition, Disk, Format};
+use crate::definition::types::{Definition, Disk};
 use crate::error::{Error, Result, quote};
 use crate::paths::VmFolder;
 use crate::private::make_private;
 use crate::qemu::image;
-use crate::qemu::img::Img;
 use crate::qemu::look::look;
-use crate::sys;
+use crate::qemu::make::make;
 
 /// What the images of a VM turned out to be.
 #[derive(Debug, Default)]
@@ -61,48 +55,6 @@ fn missing(disk: &Disk, path: &Path) -> Error {
     let (name, path) = (quote(disk.name.as_str()), path.display());
     Error::failed(format!("the image of its disk {name} is not there: {path}"))
         .hint("correct its file, or give the disk a size to have it made")
-}
-
-fn make(disk: &Disk, id: &str, path: &Path) -> Result<()> {
-    let cannot = |error| Error::io(format_args!("make the image {}", path.display()), &error);
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    // One name a VM and disk: what a kill left is found again by the next start.
-    let unfinished = folder.join(format!(".maqet-{id}-{}.new", disk.name));
-    match std::fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
-        _ => {}
-    }
-    let made = match disk.format {
-        Format::Raw => make_raw(disk, &unfinished).map_err(cannot),
-        format => make_formatted(disk, format, &unfinished),
-    };
-    let finished = made.and_then(|()| {
-        let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&unfinished, private)
-            .and_then(|()| sys::rename_new(&unfinished, path))
-            .map_err(cannot)
-    });
-    if finished.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
-    }
-    finished
-}
-
-fn make_raw(disk: &Disk, path: &Path) -> std::io::Result<()> {
-    let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.set_len(disk.size.unwrap_or(0))
-}
-
-fn make_formatted(disk: &Disk, format: Format, path: &Path) -> Result<()> {
-    let mut words: Vec<OsString> =
-        ["create", "-q", "-f", format.as_str()].map(OsString::from).into();
-    if let Some(backing) = &disk.backing {
-        words.extend(["-b".into(), backing.file.clone().into()]);
-        words.extend(["-F".into(), backing.format.as_str().into()]);
-    }
-    words.push(path.into());
-    words.extend(disk.size.map(|size| size.to_string().into()));
-    Img::new(words).run()
 }
 
 #[cfg(test)]

@@ -94,6 +94,10 @@ fn after_a_crash_there_is_a_new_qemu_under_the_same_runner() {
     let why = host.maqet(["why", "web"]).exits(0).stdout;
     assert!(why.contains("run 1") && why.contains("crashed") && why.contains("SIGKILL"), "{why}");
     assert!(why.contains("about to be started again"), "{why}");
+    assert_eq!(
+        host.maqet(["info", "web", "-o", "state,machine"]).exits(0).stdout,
+        "starting\tnone\n"
+    );
     let refused = host.maqet(["qmp", "web", "query-status"]).exits(7).stderr;
     assert!(refused.contains("still starting"), "{refused}");
     // Whoever starts it waits for that start.
