@@ -26,6 +26,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
+
 use self::again::Again;
 use self::front::Front;
 use self::home::Home;
@@ -39,7 +41,7 @@ use self::state::{Machine, Terms};
 use self::streams::{AgentChannel, Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
 use crate::definition::name::VmName;
-use crate::definition::types::{Definition, Program, Restart};
+use crate::definition::types::{Definition, MachineType, Program, Restart};
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
@@ -199,17 +201,18 @@ fn run(
     let id = mission.id.to_string();
     let (mut home, listener, key) = Home::make(&mission.folders, &id)?;
     let sessions = Sessions::new(listener, id, key);
-    let recipe = Recipe { mission, held, name: &name, definition: &vm };
+    let terms = Terms {
+        start_paused: order.paused,
+        start_limit: order.start_limit(),
+        guest_time: vm.stop_timeout.duration().unwrap_or(Duration::ZERO),
+    };
+    // In the foreground that is for whoever has started us.
+    let restart = if place.front.is_some() { Restart::Never } else { vm.restart };
+    let words = order.definition;
+    let recipe = Recipe { mission, held, name: &name, words, definition: vm };
     let ended = recipe.spawn().and_then(|(facts, qemu)| {
-        let terms = Terms {
-            start_paused: order.paused,
-            start_limit: order.start_limit(),
-            guest_time: vm.stop_timeout.duration().unwrap_or(Duration::ZERO),
-        };
-        // In the foreground that is for whoever has started us.
-        let restart = if place.front.is_some() { Restart::Never } else { vm.restart };
         let supervisor = Supervisor {
-            recipe: &recipe,
+            recipe,
             terms,
             again: Again::new(restart),
             machine: Machine::new(terms, facts.spawned),
@@ -237,12 +240,27 @@ struct Recipe<'a> {
     mission: &'a Mission,
     held: &'a Held<'a>,
     name: &'a VmName,
-    definition: &'a Definition,
+    /// The definition, as it was handed over and as it was read.
+    words: Map<String, Value>,
+    definition: Definition,
 }
 
 impl Recipe<'_> {
     fn spawn(&self) -> Result<(Facts, Qemu)> {
-        start_qemu(self.mission, self.held, self.name, self.definition)
+        start_qemu(self.mission, self.held, self.name, &self.definition)
+    }
+
+    /// Keeps the next QEMU to the machine that this one has: another version of the program may lie
+    /// in its place by then, and would make the guest another one.
+    fn pin(&mut self, version: &str) {
+        let given = self.definition.machine.as_ref().map(MachineType::as_str);
+        if given.is_some_and(|given| !machine::is_version_of(version, given)) {
+            return;
+        }
+        self.words.insert("machine".into(), version.into());
+        if let Ok(pinned) = Definition::read(&self.words) {
+            self.definition = pinned;
+        }
     }
 }
 

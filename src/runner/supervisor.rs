@@ -76,7 +76,7 @@ pub(super) struct Ended {
 /// One VM, from QEMU's spawn to its end, and to that of each QEMU that follows.
 #[derive(Debug)]
 pub(super) struct Supervisor<'a> {
-    pub(super) recipe: &'a Recipe<'a>,
+    pub(super) recipe: Recipe<'a>,
     pub(super) terms: Terms,
     pub(super) again: Again,
     pub(super) facts: Facts,
@@ -313,6 +313,7 @@ impl Supervisor<'_> {
                 if order == Order::MachineType
                     && let Some(pinned) = value.as_str().and_then(machine::from_qom)
                 {
+                    self.recipe.pin(pinned);
                     self.record.up(pinned, &self.facts.created);
                 }
                 self.tell(Input::Returned(order));

@@ -122,6 +122,26 @@ fn after_a_crash_there_is_a_new_qemu_under_the_same_runner() {
 }
 
 #[test]
+fn a_new_qemu_has_the_machine_of_the_first() {
+    let host = Host::new();
+    let words = ["add", "web", "--accel", "tcg", "--memory", "16M", "--restart", "always"];
+    host.maqet(words).exits(0);
+    host.maqet(["start", "web"]).exits(0);
+    let machine = || {
+        let argv = std::fs::read(format!("/proc/{}/cmdline", host.qemu_pid("web"))).unwrap();
+        let argv = String::from_utf8(argv).unwrap();
+        argv.split('\0').find(|word| word.starts_with("type=")).unwrap().to_owned()
+    };
+    let first = machine();
+    crash(&host, "web");
+    wait_until_it_runs(&host, "web");
+    let pinned = host.maqet(["show", "web", "-o", "machine"]).exits(0).stdout;
+    assert_eq!(machine(), format!("type={}", pinned.trim()));
+    assert_ne!(machine(), first, "a version in place of its alias");
+    host.maqet(["stop", "web", "--force"]).exits(0);
+}
+
+#[test]
 fn in_a_pause_a_signal_ends_the_runner_and_a_killed_one_leaves_nothing() {
     let host = Host::new();
     add_keeping(&host, "web", "always");
