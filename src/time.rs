@@ -20,9 +20,14 @@ impl Timestamp {
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
-    #[cfg(test)]
     pub(crate) fn from_unix_millis(millis: i64) -> Timestamp {
         Timestamp(millis)
+    }
+
+    /// Without the fraction of a second: `2026-01-31T12:34:56Z`.
+    pub(crate) fn to_seconds(self) -> String {
+        let text = self.to_string();
+        text.split_once('.').map_or_else(|| text.clone(), |(whole, _)| format!("{whole}Z"))
     }
 
     /// Whole seconds from this time until `later`, never less than 0.

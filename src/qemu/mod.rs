@@ -14,4 +14,5 @@ pub(crate) mod machine;
 pub(crate) mod make;
 pub(crate) mod program;
 pub(crate) mod qmp;
+pub(crate) mod snapshot;
 pub(crate) mod usernet;
