@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Map;
 
 use super::context::Context;
+use super::monitor::Monitor;
 use super::rehearsal::rehearse;
 use crate::cli::table::Flag;
 use crate::control::ask::{Patience, Question, Reply, ask};
@@ -81,9 +82,17 @@ fn press(context: &Context<'_>, button: Button) -> Result<u8> {
     }
     let names: Vec<(String, String)> =
         vms.iter().map(|vm| (vm.id.clone(), vm.name.clone())).collect();
+    let until = context.deadline(ANSWER_LIMIT);
     let outcomes: Vec<Result<(State, Option<State>)>> = life::look(&context.folders, &names)
         .into_iter()
         .map(|life| life.and_then(|life| Ok((life.state, outcome(&life)?))))
+        .zip(&vms)
+        .map(|(outcome, vm)| match outcome {
+            Ok((_, Some(_))) if button.command == "cont" => {
+                Monitor::new(context, vm, until).refuse_half_loaded(&vm.name).and(outcome)
+            }
+            _ => outcome,
+        })
         .collect();
     let call = Call::Qmp { command: button.command.into(), arguments: Map::new() };
     let questions: Vec<Question> = outcomes
@@ -96,13 +105,18 @@ fn press(context: &Context<'_>, button: Button) -> Result<u8> {
             repeatable: button.reached.is_some(),
         })
         .collect();
-    let patience =
-        Patience { answered: Some(context.deadline(ANSWER_LIMIT)), ..Patience::of(ANSWER_LIMIT) };
+    let patience = Patience { answered: Some(until), ..Patience::of(ANSWER_LIMIT) };
     let mut replies = ask(&context.folders, &questions, patience).into_iter();
     let mut codes = Vec::new();
     for (vm, outcome) in vms.iter().zip(outcomes) {
         let done = outcome.and_then(|(state, to)| match to {
-            Some(to) => replies.next().map_or(Ok(()), qemus_answer).map(|()| (to, true)),
+            Some(to) => {
+                replies.next().map_or(Ok(()), qemus_answer)?;
+                if button.command == "system_reset" {
+                    Monitor::new(context, vm, until).forget_failed_load();
+                }
+                Ok((to, true))
+            }
             None => Ok((state, false)),
         });
         codes.push(match done {

@@ -18,6 +18,7 @@ mod import;
 mod info;
 mod logs;
 mod look;
+mod monitor;
 mod newcomer;
 mod own_disks;
 mod power;
@@ -28,6 +29,7 @@ mod run;
 mod settings;
 mod show;
 mod sink;
+mod snapshot;
 mod sources;
 mod start;
 mod stopped;
@@ -89,6 +91,10 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Logs => logs::logs(&Context::new(invocation)?),
         Verb::DiskLs => disk::ls(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
+        Verb::SnapshotLs => snapshot::ls(&Context::new(invocation)?),
+        Verb::SnapshotCreate => snapshot::create(&Context::new(invocation)?),
+        Verb::SnapshotLoad => snapshot::load(&Context::new(invocation)?),
+        Verb::SnapshotRm => snapshot::rm(&Context::new(invocation)?),
         Verb::Cmdline => cmdline::cmdline(&Context::new(invocation)?),
         Verb::Doctor => doctor::doctor(&Context::new(invocation)?),
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use super::context::{Context, Vm, parse_stored};
+use super::monitor::Monitor;
 use super::rehearsal::rehearse;
 use crate::cli::table::Flag;
 use crate::control::ask::{Patience, Question, Reply, ask_one};
@@ -25,6 +26,9 @@ use crate::wire::status::State;
 /// For one start, where --timeout says nothing: the runner gives QEMU 30 s, and a previous QEMU 10 s
 /// to be gone.
 const START_LIMIT: Duration = Duration::from_secs(45);
+
+/// For QEMU to let a guest go on.
+const RESUME_LIMIT: Duration = Duration::from_secs(5);
 
 /// What is said about each VM: the VM, its state now, and whether that was our doing.
 type Say<'a> = dyn FnMut(&Vm, State, bool) -> Result<()> + 'a;
@@ -193,9 +197,11 @@ fn settle(
 
 /// Lets the guest of a paused VM go on.
 fn resume(context: &Context<'_>, vm: &Vm) -> Result<()> {
+    let until = context.deadline(RESUME_LIMIT);
+    Monitor::new(context, vm, until).refuse_half_loaded(&vm.name)?;
     let call = Call::Qmp { command: "cont".into(), arguments: Map::new() };
     let question = Question { id: vm.id.clone(), request: Request::from(call), repeatable: true };
-    match ask_one(&context.folders, question, Patience::of(Duration::from_secs(5))) {
+    match ask_one(&context.folders, question, Patience::of(RESUME_LIMIT)) {
         Reply::Answer(answer) => answer.map(drop),
         Reply::NoRunner => Err(Error::conflict("it has just ended")),
         Reply::Silent(error) | Reply::Late(error) => Err(error),

@@ -32,6 +32,7 @@ mod races;
 mod removal;
 mod restart;
 mod servers;
+mod snapshot;
 mod speed;
 mod store;
 mod supervised;

@@ -8,6 +8,7 @@ mod host;
 mod look;
 mod parts;
 mod run;
+mod snapshot;
 
 const VM: Operand = Operand { name: "VM", arity: Arity::One };
 const VMS: Operand = Operand { name: "VM", arity: Arity::Some };
@@ -53,8 +54,10 @@ pub(super) const DEFINITION: &[(Flag, &str)] = &[
 ];
 
 /// The commands of two words by the first of them.
-pub(crate) const FAMILIES: &[Family] =
-    &[Family { word: "disk", summary: "the disks of VMs, while they run and while they do not" }];
+pub(crate) const FAMILIES: &[Family] = &[
+    Family { word: "disk", summary: "the disks of VMs, while they run and while they do not" },
+    Family { word: "snapshot", summary: "what VMs were at some time, kept and gone back to" },
+];
 
 /// Every command, by group, in the order in which help shows them.
 pub(crate) const COMMANDS: &[Command] = &[
@@ -79,6 +82,10 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::LOGS,
     host::QMP,
     parts::DISK_LS,
+    snapshot::LS,
+    snapshot::CREATE,
+    snapshot::LOAD,
+    snapshot::RM,
     host::EXPORT,
     host::IMPORT,
     host::CMDLINE,
