@@ -46,7 +46,7 @@ standard output.",
     objects: false,
     examples: &[
         ("export web web.tar", "tar tf web.tar shows what is in it"),
-        ("export web - | ssh host maqet import -", "to another host, without a file"),
+        ("export web - > /mnt/web.tar", "the same through a pipe, or over ssh"),
     ],
 };
 
@@ -56,10 +56,10 @@ pub(super) const IMPORT: Command = Command {
     group: Group::Move,
     summary: "make a VM of what \"maqet export\" has packed",
     about: "\
-All of it or nothing. A definition that names a program, words for QEMU, or files
-outside the archive is refused, for it could reach anything that you can: look at
-it, and say --trust. The VM gets the name that it had, unless NAME is given.
-Prints the new VM's id.",
+All of it or nothing. A definition that names a program, words for QEMU, or
+files outside the archive is refused, for it could reach anything that you can:
+look at it, and say --trust. The VM gets the name that it had, unless NAME is
+given. Prints the new VM's id.",
     operands: &[
         Operand { name: "FILE", arity: Arity::One },
         Operand { name: "NAME", arity: Arity::Optional },
