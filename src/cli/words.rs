@@ -40,7 +40,7 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["state", "domstate"], "\"maqet status\" tells what a VM does now"),
     (&["log", "journal"], "\"maqet logs\" prints what the console, QEMU or the runner said"),
     (&["mv", "move"], "\"maqet rename\" gives a VM another name"),
-    (&["storage", "volume"], "\"maqet disk\" lists the disks of VMs"),
+    (&["storage", "volume"], "\"maqet disk\" lists and changes the disks of VMs"),
     (&["monitor"], "\"maqet qmp\" sends a command to QEMU"),
     (&["argv", "command"], "\"maqet cmdline\" prints the command line of a VM's QEMU"),
     (&["completion", "completions"], "\"maqet generate\" prints the completion script of a shell"),

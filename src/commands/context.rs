@@ -100,6 +100,9 @@ impl<'a> Context<'a> {
             Verb::Add
                 | Verb::Apply
                 | Verb::Clone
+                | Verb::DiskAdd
+                | Verb::DiskResize
+                | Verb::DiskRm
                 | Verb::Import
                 | Verb::Rename
                 | Verb::Rm

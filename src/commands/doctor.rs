@@ -1,6 +1,5 @@
 //! `doctor`: whether this host can run VMs, and whether what lies here is whole. Changes nothing.
 
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::context::Context;
+use super::strays;
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::error::{Error, Kind, Result};
 use crate::private::check_private;
@@ -34,7 +34,7 @@ const SHAPE: Shape = Shape {
 };
 
 #[derive(Debug, Serialize)]
-struct Finding {
+pub(super) struct Finding {
     check: &'static str,
     /// False for what must be mended.
     ok: bool,
@@ -45,16 +45,20 @@ struct Finding {
 }
 
 impl Finding {
-    fn ok(check: &'static str, found: impl Into<String>) -> Finding {
+    pub(super) fn ok(check: &'static str, found: impl Into<String>) -> Finding {
         Finding { check, ok: true, result: "ok", found: found.into(), hint: None }
     }
 
-    fn note(check: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Finding {
+    pub(super) fn note(
+        check: &'static str,
+        found: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Finding {
         let hint = Some(hint.into());
         Finding { check, ok: true, result: "note", found: found.into(), hint }
     }
 
-    fn wrong(check: &'static str, error: &Error) -> Finding {
+    pub(super) fn wrong(check: &'static str, error: &Error) -> Finding {
         let hint = error.hint.clone();
         Finding { check, ok: false, result: "wrong", found: error.message.clone(), hint }
     }
@@ -75,7 +79,7 @@ pub(super) fn doctor(context: &Context<'_>) -> Result<u8> {
         space(context),
         Finding::of("database", database(context)),
     ];
-    findings.extend(strays(context));
+    findings.extend(strays::strays(context));
     let all_ok = findings.iter().all(|finding| finding.ok);
     for finding in &findings {
         output.object(finding)?;
@@ -170,46 +174,6 @@ fn database(context: &Context<'_>) -> Result<String> {
             Ok(format!("{} VMs", store.all()?.len()))
         }
     }
-}
-
-/// VMs without their folder, and folders without their VM.
-fn strays(context: &Context<'_>) -> Vec<Finding> {
-    let Ok(Some(store)) = context.store_to_read() else { return Vec::new() };
-    let Ok(rows) = store.all() else { return Vec::new() };
-    let stored: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
-    let names = |folder: &Path| -> BTreeSet<String> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-    };
-    let vms = context.folders.data().join("vms");
-    let folders = names(&vms);
-    let mut findings = Vec::new();
-    for row in rows.iter().filter(|row| !folders.contains(&row.id)) {
-        let error =
-            Error::failed(format!("the VM {} has no folder in {}", row.name, vms.display()))
-                .hint(format!("\"maqet rm {}\" removes it, \"maqet add\" makes it anew", row.name));
-        findings.push(Finding::wrong("vms", &error));
-    }
-    for id in folders.difference(&stored) {
-        let path = vms.join(id);
-        findings.push(Finding::note(
-            "vms",
-            format!("{} belongs to no VM", path.display()),
-            format!("look into {} and remove it", path.display()),
-        ));
-    }
-    for id in names(&context.folders.live()).difference(&stored) {
-        let path = context.folders.live_link(id);
-        findings.push(Finding::note(
-            "vms",
-            format!("{} belongs to no VM", path.display()),
-            "a link that nobody needs; it may be removed",
-        ));
-    }
-    if findings.is_empty() {
-        findings.push(Finding::ok("vms", "every VM has its folder, every folder its VM"));
-    }
-    findings
 }
 
 /// Whether a version such as `7.2.22 (Debian …)` is at least this one.

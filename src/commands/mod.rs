@@ -33,6 +33,7 @@ mod snapshot;
 mod sources;
 mod start;
 mod stopped;
+mod strays;
 mod unpack;
 mod why;
 
@@ -90,6 +91,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Why => why::why(&Context::new(invocation)?),
         Verb::Logs => logs::logs(&Context::new(invocation)?),
         Verb::DiskLs => disk::ls(&Context::new(invocation)?),
+        Verb::DiskAdd => disk::add(&Context::new(invocation)?),
+        Verb::DiskRm => disk::rm(&Context::new(invocation)?),
+        Verb::DiskResize => disk::resize(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::SnapshotLs => snapshot::ls(&Context::new(invocation)?),
         Verb::SnapshotCreate => snapshot::create(&Context::new(invocation)?),

@@ -86,7 +86,7 @@ fn known(context: &Context<'_>) -> Result<Vec<Vm>> {
     Ok(vms)
 }
 
-fn refuse_if_protected(context: &Context<'_>, vm: &Vm) -> Result<()> {
+pub(super) fn refuse_if_protected(context: &Context<'_>, vm: &Vm) -> Result<()> {
     match context.definition(vm) {
         Ok(definition) if definition.protect => Err(Error::conflict("it is protected")
             .hint(format!("\"maqet apply {} --protect=false\" takes that off", vm.name))),
@@ -197,17 +197,7 @@ impl Disks {
 
     /// Deletes what maqet made, but for what another VM uses or stands on.
     fn delete(&self, context: &Context<'_>, vm: &Vm, store: &Store) -> Result<()> {
-        let mut others = Vec::new();
-        for row in store.all()?.into_iter().filter(|row| row.id != vm.id) {
-            let folder = context.folders.vm(&row.id);
-            let used = context.effective(&row.definition).and_then(|map| used(&folder, &map));
-            let used = used.map_err(|error| {
-                let name = quote(&row.name);
-                Error::conflict(format!("what {name} uses cannot be known: {}", error.message))
-                    .hint("without --delete-storage the images are kept")
-            })?;
-            others.push((row.name, used));
-        }
+        let others = others(context, vm, store)?;
         for path in &self.made {
             if let Some((name, _)) = others.iter().find(|(_, used)| is_among(path, used)) {
                 context.note(&format!("{}: kept {}: {name} uses it", vm.name, path.display()));
@@ -227,6 +217,29 @@ impl Disks {
     }
 }
 
+/// The images that the other VMs use or stand on, by the VM's name.
+///
+/// # Errors
+/// `Kind::Conflict` where one of their definitions cannot be read.
+pub(super) fn others(
+    context: &Context<'_>,
+    vm: &Vm,
+    store: &Store,
+) -> Result<Vec<(String, Vec<PathBuf>)>> {
+    let mut others = Vec::new();
+    for row in store.all()?.into_iter().filter(|row| row.id != vm.id) {
+        let folder = context.folders.vm(&row.id);
+        let used = context.effective(&row.definition).and_then(|map| used(&folder, &map));
+        let used = used.map_err(|error| {
+            let name = quote(&row.name);
+            Error::conflict(format!("what {name} uses cannot be known: {}", error.message))
+                .hint("without --delete-storage the images are kept")
+        })?;
+        others.push((row.name, used));
+    }
+    Ok(others)
+}
+
 /// The images that a definition names.
 fn used(folder: &VmFolder, definition: &Map<String, Value>) -> Result<Vec<PathBuf>> {
     let disks = Definition::read(definition)?.storage.into_iter();
@@ -238,14 +251,14 @@ fn used(folder: &VmFolder, definition: &Map<String, Value>) -> Result<Vec<PathBu
 }
 
 /// Whether one of these paths leads to the file, by whatever links and whatever name.
-fn is_among(file: &Path, paths: &[PathBuf]) -> bool {
+pub(super) fn is_among(file: &Path, paths: &[PathBuf]) -> bool {
     let identity =
         |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let sought = identity(file);
     paths.iter().any(|path| path == file || (sought.is_some() && identity(path) == sought))
 }
 
-fn say_kept(context: &Context<'_>, vm: &Vm, path: &Path) {
+pub(super) fn say_kept(context: &Context<'_>, vm: &Vm, path: &Path) {
     let size = std::fs::metadata(path).map_or(0, |found| found.len());
     let (path, size) = (path.display(), units::bytes(size));
     context.note(&format!("{}: kept {path} ({size})", vm.name));

@@ -87,6 +87,30 @@ pub(super) fn checked(
     Ok(stored)
 }
 
+/// A disk that comes to these items of a definition: its name, and the part that adds it.
+///
+/// # Errors
+/// `Kind::Usage` for what is no disk.
+pub(super) fn disk(spec: &str, items: &[Value]) -> Result<(String, Map<String, Value>)> {
+    let mut item =
+        spec::disk(spec).map_err(|error| error.or_hint("see \"maqet help definition\""))?;
+    let name = match item.get("name") {
+        Some(Value::String(name)) => name.clone(),
+        _ => free_name(items),
+    };
+    item.insert("name".to_owned(), name.as_str().into());
+    let mut part = part("storage", item.into());
+    absolute(&mut part, &here()?)?;
+    Ok((name, part))
+}
+
+/// The first name `disk0`, `disk1`, … that no item has.
+fn free_name(items: &[Value]) -> String {
+    let taken = |name: &String| items.iter().any(|item| item["name"] == *name.as_str());
+    let mut names = (0..).map(|number| format!("disk{number}"));
+    names.find(|name| !taken(name)).unwrap_or_default()
+}
+
 fn file_names(sources: &[Source]) -> impl Iterator<Item = &str> {
     sources.iter().filter_map(|source| match source {
         Source::File(path) => Some(path.as_str()),

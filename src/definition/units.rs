@@ -98,6 +98,15 @@ pub(crate) fn size(text: &str, bare: Bare) -> Result<u64> {
     }
 }
 
+/// A number of bytes as [`size`] reads it back, in the largest unit of which it is a whole number.
+pub(crate) fn exact(count: u64) -> String {
+    let powers = (count.trailing_zeros() / 10).min(6);
+    match powers.checked_sub(1).and_then(|place| "KMGTPE".chars().nth(place as usize)) {
+        Some(letter) if count > 0 => format!("{}{letter}", count >> (powers * 10)),
+        _ => format!("{count}B"),
+    }
+}
+
 /// A number of bytes for people: `20 GiB`, `1.5 GiB`, `512 B`. Never more than it is: cut, not
 /// rounded up.
 pub(crate) fn bytes(count: u64) -> String {
@@ -136,6 +145,16 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_of_bytes_is_written_so_that_it_is_read_back() {
+        for (count, text) in
+            [(20 << 30, "20G"), (1536 << 20, "1536M"), (512, "512B"), (1 << 62, "4E")]
+        {
+            assert_eq!(exact(count), text);
+            assert_eq!(size(text, Bare::Refused).unwrap(), count);
+        }
+    }
 
     #[test]
     fn sizes_are_read_by_their_unit() {

@@ -7,11 +7,13 @@
 pub(crate) mod argv;
 pub(crate) mod hint;
 pub(crate) mod image;
+pub(crate) mod images;
 #[allow(dead_code, reason = "not all of it has a caller yet")]
 pub(crate) mod img;
 pub(crate) mod look;
 pub(crate) mod machine;
 pub(crate) mod make;
+pub(crate) mod pci;
 pub(crate) mod program;
 pub(crate) mod qmp;
 pub(crate) mod snapshot;

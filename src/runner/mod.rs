@@ -7,7 +7,6 @@
 //! a crash between any two of them leaves nothing that the next command does not put right.
 
 mod again;
-mod disks;
 mod front;
 mod home;
 pub(crate) mod launch;
@@ -46,7 +45,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
 use crate::private::check_private;
-use crate::qemu::{argv, machine, program};
+use crate::qemu::{argv, images, machine, program};
 use crate::sys;
 use crate::time::Timestamp;
 use crate::wire::handoff::{FromRunner, Mission, Order};
@@ -274,7 +273,7 @@ fn start_qemu(
     let Held { folder, guard, lost } = held;
     let cannot = |error| Error::io("make QEMU's descriptors", &error);
     let id = mission.id.to_string();
-    let images = disks::prepare(definition, &id, folder)?;
+    let images = images::prepare(&definition.storage, &id, folder)?;
     let binary = find_binary(definition)?;
     let host = argv::Host { binary, kvm: sys::kvm_opens(), block_devices: images.block_devices };
 

@@ -34,6 +34,14 @@ impl Store {
         })
     }
 
+    /// Forgets that maqet created a file for a VM; touches no file.
+    pub(crate) fn forget_file(&mut self, id: &str, path: &str) -> Result<()> {
+        self.write(|tx| {
+            tx.execute("DELETE FROM file WHERE vm_id = ?1 AND path = ?2", params![id, path])?;
+            Ok(())
+        })
+    }
+
     /// The files that maqet created for a VM, by path.
     ///
     /// # Errors

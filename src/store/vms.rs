@@ -126,16 +126,25 @@ impl Store {
     /// # Errors
     /// `NotFound` without such a VM, `Conflict` where another command has changed it meanwhile.
     pub(crate) fn update_definition(&mut self, id: &str, expected: &str, new: &str) -> Result<()> {
+        self.write(|tx| replace_definition(tx, id, expected, new))
+    }
+
+    /// The same together with the note that maqet creates a file of this kind for the VM.
+    ///
+    /// # Errors
+    /// As of [`Store::update_definition`].
+    pub(crate) fn update_with_file(
+        &mut self,
+        id: &str,
+        (expected, new): (&str, &str),
+        (path, kind): (&str, &str),
+    ) -> Result<()> {
         self.write(|tx| {
-            let sql = "UPDATE vm SET definition = ?3, updated_at = ?4
-                       WHERE id = ?1 AND definition = ?2";
-            if tx.execute(sql, params![id, expected, new, now()])? == 1 {
-                return Ok(());
-            }
-            let name: Option<String> = tx
-                .query_row("SELECT name FROM vm WHERE id = ?1", [id], |row| row.get(0))
-                .optional()?;
-            Err(name.map_or_else(|| missing(id), |name| overtaken(&name)).into())
+            replace_definition(tx, id, expected, new)?;
+            let sql = "INSERT INTO file (vm_id, path, kind) VALUES (?1, ?2, ?3)
+                       ON CONFLICT (vm_id, path) DO UPDATE SET kind = excluded.kind";
+            tx.execute(sql, params![id, path, kind])?;
+            Ok(())
         })
     }
 
@@ -149,6 +158,21 @@ impl Store {
             _ => Ok(()),
         })
     }
+}
+
+fn replace_definition(
+    tx: &rusqlite::Transaction<'_>,
+    id: &str,
+    expected: &str,
+    new: &str,
+) -> Result<(), Refusal> {
+    let sql = "UPDATE vm SET definition = ?3, updated_at = ?4 WHERE id = ?1 AND definition = ?2";
+    if tx.execute(sql, params![id, expected, new, now()])? == 1 {
+        return Ok(());
+    }
+    let name: Option<String> =
+        tx.query_row("SELECT name FROM vm WHERE id = ?1", [id], |row| row.get(0)).optional()?;
+    Err(name.map_or_else(|| missing(id), |name| overtaken(&name)).into())
 }
 
 /// No VM has this id.

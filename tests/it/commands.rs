@@ -166,7 +166,6 @@ fn bad_definitions_are_refused_by_the_place_of_the_mistake() {
         (r#"{"memroy": "1G"}"#, "memory"),
         (r#"{"memory": true}"#, "memory"),
         (r#"{"storage": [{"size": "1G", "interface": "floppy"}]}"#, "storage[0].interface"),
-        (r#"{"storage": [{"size": "1G", "interface": "nvme"}]}"#, "not supported yet"),
         (r#"{"firmware": "uefi"}"#, "not supported yet"),
         (r#"{"network": [{"type": "tap"}]}"#, "not supported yet"),
         ("[1, 2]", "line 1"),

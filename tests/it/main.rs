@@ -18,6 +18,7 @@ mod completion;
 mod copy;
 mod crash;
 mod define;
+mod disk;
 mod failures;
 mod foreground;
 mod full_disk;

@@ -32,9 +32,9 @@ fn a_command_of_two_words_is_read_with_flags_before_between_and_behind_them() {
         assert_eq!((found.verb, found.operands), (Verb::Help, vec![subject.to_owned()]), "{line}");
     }
     for (line, hint) in [
-        ("disk", "\"maqet disk\" takes ls"),
+        ("disk", "\"maqet disk\" takes ls, add"),
         ("disk sl", "did you mean \"ls\"?"),
-        ("disk frobnicate", "\"maqet disk\" takes ls"),
+        ("disk frobnicate", "\"maqet disk\" takes ls, add"),
         ("dsik ls", "did you mean \"disk\"?"),
     ] {
         let error = read(line).unwrap_err();

@@ -11,7 +11,7 @@ use super::Vm;
 use super::controllers::Places;
 use super::words::{Words, utf8};
 use crate::definition::types::{Aio, Cache, Discard, Disk, Format};
-use crate::error::Result;
+use crate::error::{Error, Result, quote};
 use crate::qemu::machine::Machine;
 
 /// Adds the disks of the VM; `devices` are the paths that are block devices.
@@ -32,6 +32,52 @@ pub(super) fn add(
         }
     }
     Ok(())
+}
+
+/// What a disk is to a QEMU that runs already.
+#[derive(Debug)]
+pub(crate) struct Plug {
+    /// For `blockdev-add`.
+    pub(crate) node: Value,
+    /// For `device_add`, one after the other; none for a disk without an interface.
+    pub(crate) devices: Vec<Value>,
+    /// Whether they need a PCI Express port that is free.
+    pub(crate) wants_port: bool,
+    /// The controllers on whose buses they go, by id, for `device_add` where they are not there.
+    pub(crate) controllers: Vec<Value>,
+}
+
+/// The disk of this name as it is added to the running VM; `devices` are the paths that are block
+/// devices.
+///
+/// # Errors
+/// `Kind::Usage` where the machine cannot take it, or the definition has no such disk;
+/// `Kind::Conflict` for an interface whose disks come and go with the machine alone.
+pub(crate) fn plug(vm: &Vm<'_>, binary: &Path, devices: &[PathBuf], name: &str) -> Result<Plug> {
+    let machine = Machine::of(super::machine_type(vm.definition, binary));
+    let storage = &vm.definition.storage;
+    let mut places = Places::of(storage, machine)?;
+    let mut controllers: Vec<Value> = places.controllers().collect();
+    for disk in storage {
+        let connected = places.next(disk, vm.id)?;
+        if disk.name.as_str() != name {
+            continue;
+        }
+        let bus = connected.first().and_then(|device| device["bus"].as_str());
+        let controller = bus.and_then(|bus| bus.split('.').next()).map(str::to_owned);
+        if connected
+            .iter()
+            .any(|device| matches!(device["driver"].as_str(), Some("ide-hd" | "ide-cd")))
+        {
+            return Err(Error::conflict("an ATA disk cannot be added while the machine runs")
+                .hint("stop the VM first, or take virtio, scsi, nvme or usb"));
+        }
+        controllers.retain(|known| known["id"].as_str() == controller.as_deref());
+        let node = node(disk, &disk.path(vm.folder), devices)?;
+        let wants_port = machine.express && controller.is_none() && !connected.is_empty();
+        return Ok(Plug { node, devices: connected, wants_port, controllers });
+    }
+    Err(Error::usage(format!("there is no disk {}", quote(name))))
 }
 
 /// What QEMU calls the node and the device of a disk.

@@ -25,6 +25,7 @@ mod tests;
 mod words;
 
 pub(crate) use self::cards::netdev_id;
+pub(crate) use self::disks::{Plug, node_name, plug};
 use self::words::{Words, utf8};
 
 /// Root ports of a VM that does not say.

@@ -1,6 +1,7 @@
 //! The rows of the commands that change the parts of VMs: their disks.
 
-use crate::cli::table::{Arity, Command, Group, Operand, Verb};
+use super::{DRY_RUN, VM};
+use crate::cli::table::{Arity, Command, Flag, Group, Operand, Verb};
 
 pub(super) const DISK_LS: Command = Command {
     verb: Verb::DiskLs,
@@ -16,4 +17,72 @@ guest sees, and whether maqet made it.",
     excludes: &[],
     objects: true,
     examples: &[("disk ls", "the table"), ("disk ls web -o name,file", "the images of one VM")],
+};
+
+const DISK: Operand = Operand { name: "DISK", arity: Arity::One };
+const NAME: Operand = Operand { name: "NAME", arity: Arity::One };
+const LIVE: (Flag, &str) = (Flag::Live, "the running VM alone: its next start knows nothing of it");
+
+pub(super) const DISK_ADD: Command = Command {
+    verb: Verb::DiskAdd,
+    word: "disk add",
+    group: Group::Parts,
+    summary: "add a disk to a VM",
+    about: "\
+DISK is written as for --disk: a size, or a file and its keys. The image is made
+now where it is to be made. A running VM gets the disk at once, where its
+interface can be plugged in. Prints the disk's name.",
+    operands: &[VM, DISK],
+    definition: false,
+    flags: &[LIVE, DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("disk add web 20G", "a new disk"),
+        ("disk add web name=data,size=50G,interface=scsi", "with a name, on SCSI"),
+        ("disk add web ./old.raw,readonly", "an image that is there"),
+    ],
+};
+
+pub(super) const DISK_RM: Command = Command {
+    verb: Verb::DiskRm,
+    word: "disk rm",
+    group: Group::Parts,
+    summary: "take a disk from a VM",
+    about: "\
+The image stays, and is named. The guest of a running VM must let the disk go: 5
+is the exit code where it has not in 30 s, or --timeout. A protected VM is
+refused. --delete-storage asks first on a terminal; elsewhere it wants -y.",
+    operands: &[VM, NAME],
+    definition: false,
+    flags: &[
+        (Flag::DeleteStorage, "delete the image, if maqet made it and no other VM uses it"),
+        LIVE,
+        DRY_RUN,
+    ],
+    excludes: &[&[Flag::DeleteStorage, Flag::Live]],
+    objects: true,
+    examples: &[
+        ("disk rm web data", "the image stays"),
+        ("disk rm web data --delete-storage -y", "it does not"),
+    ],
+};
+
+pub(super) const DISK_RESIZE: Command = Command {
+    verb: Verb::DiskResize,
+    word: "disk resize",
+    group: Group::Parts,
+    summary: "make a disk larger, or smaller",
+    about: "\
+To SIZE, or by as much more. The guest's partitions and file systems stay as
+they are. A running VM sees the new size at once; its disks can only grow.",
+    operands: &[VM, NAME, Operand { name: "SIZE|+SIZE", arity: Arity::One }],
+    definition: false,
+    flags: &[(Flag::Shrink, "make it smaller: what lies behind is lost"), DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("disk resize web disk0 40G", "40 GiB in all"),
+        ("disk resize web disk0 +10G", "10 GiB more"),
+    ],
 };

@@ -1,11 +1,11 @@
-//! The images of a VM that is about to start: looked at where they exist, made where the definition
-//! asks for it.
+//! The images of disks that are about to be used: looked at where they exist, made where the
+//! definition asks for it.
 //!
 //! What an image says is judged by `qemu::image`, and how one is made is `qemu::make`'s.
 
 use std::path::{Path, PathBuf};
 
-use crate::definition::types::{Definition, Disk};
+use crate::definition::types::Disk;
 use crate::error::{Error, Result, quote};
 use crate::paths::VmFolder;
 use crate::private::make_private;
@@ -15,40 +15,45 @@ use crate::qemu::make::make;
 
 /// What the images of a VM turned out to be.
 #[derive(Debug, Default)]
-pub(super) struct Disks {
+pub(crate) struct Images {
     /// Made just now.
-    pub(super) created: Vec<PathBuf>,
+    pub(crate) created: Vec<PathBuf>,
     /// Not files but block devices, which QEMU opens in another way.
-    pub(super) block_devices: Vec<PathBuf>,
+    pub(crate) block_devices: Vec<PathBuf>,
 }
 
-/// Looks at every image of the definition and makes those that are to be made.
-pub(super) fn prepare(definition: &Definition, id: &str, folder: &VmFolder) -> Result<Disks> {
-    let mut disks = Disks::default();
-    for disk in &definition.storage {
+/// Looks at every image of these disks and makes those that are to be made. Only a holder of the VM's
+/// lock, or who works for the one that runs it, calls this.
+///
+/// # Errors
+/// For an image that names a file that its disk does not name, before anything opens that file; for
+/// one that is missing; in qemu-img's words where it cannot be made.
+pub(crate) fn prepare(storage: &[Disk], id: &str, folder: &VmFolder) -> Result<Images> {
+    let mut images = Images::default();
+    for disk in storage {
         let path = disk.path(folder.path());
         if let Some(backing) = &disk.backing {
             let (header, is_device) =
                 look(&backing.file)?.ok_or_else(|| missing(disk, &backing.file))?;
             image::check_backing(backing.format, &backing.file, &header)?;
-            disks.block_devices.extend(is_device.then(|| backing.file.clone()));
+            images.block_devices.extend(is_device.then(|| backing.file.clone()));
         }
         match look(&path)? {
             Some((header, is_device)) => {
                 image::check(disk, &path, &header)?;
-                disks.block_devices.extend(is_device.then_some(path));
+                images.block_devices.extend(is_device.then_some(path));
             }
             None if disk.is_made_when_absent() => {
                 if disk.file.is_none() {
                     make_private(&folder.disks())?;
                 }
                 make(disk, id, &path)?;
-                disks.created.push(path);
+                images.created.push(path);
             }
             None => return Err(missing(disk, &path)),
         }
     }
-    Ok(disks)
+    Ok(images)
 }
 
 fn missing(disk: &Disk, path: &Path) -> Error {
@@ -65,12 +70,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::definition::types::Definition;
     use crate::paths::Folders;
     use crate::testing::Folder;
 
-    fn definition(storage: serde_json::Value) -> Definition {
+    fn disks(storage: serde_json::Value) -> Vec<Disk> {
         let map = json!({ "storage": storage });
-        Definition::read(map.as_object().unwrap()).unwrap()
+        Definition::read(map.as_object().unwrap()).unwrap().storage
     }
 
     fn folder(root: &Folder) -> VmFolder {
@@ -84,17 +90,17 @@ mod tests {
     fn disks_are_made_once_and_closed_to_others() {
         let root = Folder::new();
         let folder = folder(&root);
-        let definition = definition(json!([
+        let storage = disks(json!([
             {"name": "a", "size": "1G"},
             {"name": "b, c=d".replace([',', ' ', '='], "."), "type": "raw", "size": "64M"},
         ]));
-        let made = prepare(&definition, "id", &folder).unwrap().created;
+        let made = prepare(&storage, "id", &folder).unwrap().created;
         assert_eq!(made, [folder.disks().join("a.qcow2"), folder.disks().join("b..c.d.raw")]);
         for path in &made {
             assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777 & 0o077, 0);
         }
         assert_eq!(std::fs::metadata(&made[1]).unwrap().len(), 64 << 20);
-        assert!(prepare(&definition, "id", &folder).unwrap().created.is_empty());
+        assert!(prepare(&storage, "id", &folder).unwrap().created.is_empty());
         assert_eq!(std::fs::read_dir(folder.disks()).unwrap().count(), 2);
     }
 
@@ -102,7 +108,7 @@ mod tests {
     fn an_image_that_is_neither_there_nor_to_be_made_is_named() {
         let root = Folder::new();
         let error = prepare(
-            &definition(json!([{"file": "/nonexistent/a.img", "type": "raw"}])),
+            &disks(json!([{"file": "/nonexistent/a.img", "type": "raw"}])),
             "id",
             &folder(&root),
         )
@@ -116,7 +122,7 @@ mod tests {
         let fifo = root.path().join("fifo");
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let storage = json!([{"file": fifo, "type": "raw"}]);
-        let error = prepare(&definition(storage), "id", &folder(&root)).unwrap_err();
+        let error = prepare(&disks(storage), "id", &folder(&root)).unwrap_err();
         assert!(error.message.contains("neither a file nor a block device"), "{error}");
     }
 
@@ -128,7 +134,7 @@ mod tests {
         // A size that qemu-img refuses, or none at all where the reader refuses it first.
         let map = json!({ "storage": storage });
         if let Ok(definition) = Definition::read(map.as_object().unwrap()) {
-            assert!(prepare(&definition, "id", &folder(&root)).is_err());
+            assert!(prepare(&definition.storage, "id", &folder(&root)).is_err());
         }
         let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().flatten().collect();
         assert!(left.iter().all(|entry| entry.file_name() == "vms"), "{left:?}");

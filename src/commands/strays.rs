@@ -1,0 +1,137 @@
+//! What `doctor` finds where VMs lie: files that belong to no VM, and VMs without their files. Changes
+//! nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::context::{Context, Vm};
+use super::doctor::Finding;
+use crate::definition::types::Definition;
+use crate::error::{Error, quote};
+use crate::qemu::make::UNFINISHED;
+use crate::store::{Row, Store};
+
+/// The findings about all VMs; one that all is well where there are none.
+pub(super) fn strays(context: &Context<'_>) -> Vec<Finding> {
+    let Ok(Some(store)) = context.store_to_read() else { return Vec::new() };
+    let Ok(rows) = store.all() else { return Vec::new() };
+    let mut findings = folders(context, &rows);
+    let mut seen = BTreeSet::new();
+    for row in &rows {
+        findings.extend(files(context, row, &store, &mut seen));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("vms", "every VM has its folder and its files, and no other"));
+    }
+    findings
+}
+
+/// VMs without their folder, and folders and links without their VM.
+fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
+    let stored: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
+    let names = |folder: &Path| -> BTreeSet<String> {
+        entries(folder).filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
+    };
+    let vms = context.folders.data().join("vms");
+    let there = names(&vms);
+    let mut findings = Vec::new();
+    for row in rows.iter().filter(|row| !there.contains(&row.id)) {
+        let error =
+            Error::failed(format!("the VM {} has no folder in {}", row.name, vms.display()))
+                .hint(format!("\"maqet rm {}\" removes it, \"maqet add\" makes it anew", row.name));
+        findings.push(Finding::wrong("vms", &error));
+    }
+    for id in there.difference(&stored) {
+        let path = vms.join(id);
+        findings.push(Finding::note(
+            "vms",
+            format!("{} belongs to no VM", path.display()),
+            format!("look into {} and remove it", path.display()),
+        ));
+    }
+    for id in names(&context.folders.live()).difference(&stored) {
+        let path = context.folders.live_link(id);
+        findings.push(Finding::note(
+            "vms",
+            format!("{} belongs to no VM", path.display()),
+            "a link that nobody needs; it may be removed",
+        ));
+    }
+    findings
+}
+
+/// The images of one VM: those that are missing, those that none of its disks names, and those that
+/// were never finished. `seen` are the files that have been told of already.
+fn files(
+    context: &Context<'_>,
+    row: &Row,
+    store: &Store,
+    seen: &mut BTreeSet<PathBuf>,
+) -> Vec<Finding> {
+    let vm = Vm::from(row.clone());
+    let name = quote(&vm.name);
+    let Ok(definition) = context.definition(&vm) else {
+        let error = Error::failed(format!("the definition of {name} cannot be read"))
+            .hint(format!("\"maqet check {}\" says what is wrong with it", vm.name));
+        return vec![Finding::wrong("vms", &error)];
+    };
+    let folder = context.folders.vm(&vm.id);
+    let named = images(&definition, folder.path());
+    let mut findings = Vec::new();
+    for disk in definition.storage.iter().filter(|disk| !disk.is_made_when_absent()) {
+        let path = disk.path(folder.path());
+        if !path.exists() {
+            let (disk, path) = (&disk.name, path.display());
+            let error = Error::failed(format!("{name}: the image of {disk} is gone: {path}"))
+                .hint(format!("\"maqet disk rm {} {disk}\" takes it from the definition", vm.name));
+            findings.push(Finding::wrong("disks", &error));
+        }
+    }
+    let noted = store.files(&vm.id).unwrap_or_default().into_iter();
+    let noted = noted.map(|file| PathBuf::from(file.path)).filter(|path| path.exists());
+    let beside = named.iter().filter_map(|path| path.parent()).map(Path::to_owned);
+    let beside: BTreeSet<PathBuf> = beside.chain([folder.disks()]).collect();
+    let unfinished =
+        beside.iter().flat_map(|folder| entries(folder)).filter(|path| is_unfinished(path));
+    let own = entries(&folder.disks());
+    for path in noted.chain(own).chain(unfinished).collect::<BTreeSet<_>>() {
+        if named.contains(&path) || !seen.insert(path.clone()) {
+            continue;
+        }
+        let shown = path.display();
+        findings.push(match is_unfinished(&path) {
+            true => Finding::note(
+                "disks",
+                format!("{shown} was never finished"),
+                "the next start of its VM makes it anew; else it may be removed",
+            ),
+            false => Finding::note(
+                "disks",
+                format!("{name}: none of its disks names {shown}"),
+                format!(
+                    "\"maqet disk add {} file={shown}\" takes it; else it may be removed",
+                    vm.name
+                ),
+            ),
+        });
+    }
+    findings
+}
+
+/// What a definition's disks are and stand on.
+fn images(definition: &Definition, folder: &Path) -> BTreeSet<PathBuf> {
+    let disks = definition.storage.iter();
+    let all = disks.flat_map(|disk| {
+        let backing = disk.backing.as_ref().map(|backing| backing.file.clone());
+        std::iter::once(disk.path(folder)).chain(backing)
+    });
+    all.collect()
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+}
