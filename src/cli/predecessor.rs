@@ -28,6 +28,10 @@ const QMP: &[(&str, QmpAction)] = &[
     ("device-del", QmpAction::Missing),
 ];
 
+/// What `ACTION` was in `snapshot VM ACTION DRIVE --name NAME`, and the second word now.
+const SNAPSHOT: &[(&str, &str)] =
+    &[("create", "create"), ("load", "load"), ("list", "ls"), ("delete", "rm")];
+
 /// It removed what it had told wrongly; nothing is told wrongly here.
 const CLEANUP: Command = Command {
     verb: Verb::Cleanup,
@@ -70,6 +74,37 @@ pub(super) fn old_flag(typed: &str) -> Option<Flag> {
     FLAGS.iter().find(|(old, _)| *old == typed).map(|(_, flag)| *flag)
 }
 
+/// A command line of old on snapshots as it is written now: `snapshot create VM --drive=DRIVE -- NAME`
+/// for `snapshot VM create DRIVE --name NAME`. Any other one as it is.
+pub(super) fn rewritten(words: Vec<String>) -> Vec<String> {
+    let Some(at) = words.iter().position(|word| word == "snapshot") else { return words };
+    let (Some(vm), Some(action)) = (words.get(at + 1), words.get(at + 2)) else { return words };
+    let new = SNAPSHOT.iter().find(|(old, _)| old == action).map(|(_, new)| *new);
+    let is_new = SNAPSHOT.iter().any(|(_, new)| new == vm);
+    let Some(new) = new.filter(|_| !is_new && !vm.starts_with('-')) else { return words };
+    let mut line = words[..at].to_vec();
+    line.extend(["snapshot".to_owned(), new.to_owned(), vm.clone()]);
+    let mut rest = words[at + 3..].iter().peekable();
+    // A list was of one drive, and a name is deleted from all.
+    if let Some(drive) = rest.next_if(|word| !word.starts_with('-'))
+        && matches!(new, "create" | "load")
+    {
+        line.push(format!("--drive={drive}"));
+    }
+    let mut name = None;
+    while let Some(word) = rest.next() {
+        match word.strip_prefix("--name") {
+            Some("") => name = rest.next().cloned(),
+            Some(joined) if joined.starts_with('=') => name = Some(joined[1..].to_owned()),
+            _ => line.push(word.clone()),
+        }
+    }
+    if let Some(name) = name {
+        line.extend(["--".to_owned(), name]);
+    }
+    line
+}
+
 /// What the first operand of `qmp` stood for, where no VM has that name.
 pub(crate) fn qmp_action(word: &str) -> Option<QmpAction> {
     QMP.iter().find(|(old, _)| *old == word).map(|(_, action)| *action)
@@ -97,6 +132,14 @@ mod tests {
             ("--maqet-data-dir /d --maqet-runtime-dir=/r ls", "--data-dir /d --runtime-dir=/r ls"),
             ("add --vm-config web.json web", "add -f web.json web"),
             ("ls --maqet-config-dir /c", "ls --config-dir /c"),
+            ("snapshot web create root --name x", "snapshot create web x --drive root"),
+            (
+                "--json snapshot web load root --name=x -y",
+                "--json snapshot load web x --drive root -y",
+            ),
+            ("snapshot web list root", "snapshot ls web"),
+            ("snapshot web delete root --name -x", "snapshot rm web -- -x"),
+            ("snapshot create create", "snapshot create -- create"),
         ] {
             let read = |line: &str| crate::cli::parse(line.split(' ').map(Into::into)).unwrap();
             assert_eq!(read(old), read(new), "{old}");

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 
 use super::invocation::{Invocation, Source, Value};
-use super::predecessor::{old_command, old_flag};
+use super::predecessor::{old_command, old_flag, rewritten};
 use super::table::{
     Command, DefinitionFlag, Family, Flag, GLOBALS, Takes, Verb, command, definition_flags, family,
 };
@@ -25,7 +25,7 @@ mod refuse;
 /// # Errors
 /// `Kind::Usage`, with a hint, for the first word that does not fit.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation> {
-    let args = args.into_iter().map(utf8).collect::<Result<Vec<String>>>()?;
+    let args = rewritten(args.into_iter().map(utf8).collect::<Result<Vec<String>>>()?);
     let mut reader = Reader {
         words: lexopt::Parser::from_args(args),
         command: None,
