@@ -141,7 +141,12 @@ pub(crate) const DEFINITION: &[Key] = &[
         "when QEMU is started again that nobody has stopped",
     ),
     now("autostart", Kind::Bool, "false", "started by \"maqet start --autostart\""),
-    now("protect", Kind::Bool, "false", "refuse to remove the VM and its disks"),
+    now(
+        "protect",
+        Kind::Bool,
+        "false",
+        "refuse to remove the VM, its disks and snapshots, or to load one",
+    ),
     later("template", Kind::Bool, "false", "never start, and allow linked clones"),
     later("arguments", Kind::Anything, "none", "QEMU options as structured values"),
     now("args", Kind::Words, "none", "QEMU options as words of argv, verbatim"),

@@ -232,6 +232,31 @@ fn without_room_a_snapshot_fails_in_qemus_words_and_the_vm_runs_on() {
     let jobs = host.maqet(["qmp", "web", "query-jobs", "--json"]).exits(0).json();
     assert_eq!(jobs, serde_json::json!([]));
     host.maqet(["stop", "web", "--force"]).exits(0);
+
+    // Nor is there room for the few tables of a snapshot without memory.
+    let filler = small.0.join("filler");
+    let mut file = std::fs::File::create(&filler).unwrap();
+    while std::io::Write::write(&mut file, &[0; 4096]).is_ok_and(|count| count > 0) {}
+    let mut made = 0;
+    let failed = loop {
+        let ran = host.maqet(["snapshot", "create", "web", &format!("x{made}")]);
+        if ran.code != 0 {
+            break ran.exits(1);
+        }
+        made += 1;
+        assert!(made < 100, "a full disk takes snapshots without end");
+    };
+    assert!(failed.stderr.contains("No space left on device"), "{}", failed.stderr);
+    let listed = host.maqet(["snapshot", "ls", "web", "-q"]).exits(0).stdout;
+    assert_eq!(listed.lines().count(), made);
+    let check =
+        run(std::process::Command::new("qemu-img").arg("check").arg(small.0.join("a.qcow2")));
+    assert!([0, 3].contains(&check.code), "{}", check.stderr);
+    assert!(failed.stderr.contains("hint: make room"), "{}", failed.stderr);
+    std::fs::remove_file(filler).unwrap();
+    host.maqet(["snapshot", "rm", "web"].into_iter().chain(listed.lines())).exits(0);
+    host.maqet(["snapshot", "create", "web", "x"]).exits(0);
+    host.maqet(["start", "web"]).exits(0);
 }
 
 #[test]
@@ -288,6 +313,18 @@ fn the_job_of_a_killed_command_is_taken_away_by_the_next() {
     send(i32::try_from(child.id()).unwrap(), Signal::KILL);
     child.wait().unwrap();
     host.maqet(["snapshot", "create", "web", "last"]).exits(0);
+    assert_eq!(host.state("web"), "running");
+    host.maqet(["stop", "web", "--force"]).exits(0);
+
+    // A name that another program gave twice goes from a running VM as a whole.
+    let image = host.vm_folder("web").join("disks/disk0.qcow2");
+    run(std::process::Command::new("qemu-img").args(["snapshot", "-c", "last"]).arg(image))
+        .exits(0);
+    host.maqet(["start", "web"]).exits(0);
+    let refused = host.maqet(["snapshot", "load", "web", "last", "-y"]).exits(7).stderr;
+    assert!(refused.contains("of disks alone"), "{refused}");
+    host.maqet(["snapshot", "rm", "web", "last"]).exits(0);
+    assert!(!host.maqet(["snapshot", "ls", "web", "-q"]).stdout.contains("last"));
     assert_eq!(host.state("web"), "running");
 }
 

@@ -81,7 +81,10 @@ impl Drives<Image> {
 
 fn of_drive(mut error: Error, drive: &Drive) -> Error {
     error.message = format!("its drive {}: {}", quote(&drive.name), error.message);
-    error
+    match error.message.contains("No space left on device") {
+        true => error.or_hint("make room there, and try again"),
+        false => error,
+    }
 }
 
 pub(super) fn drives(task: &Task<'_>) -> Result<Vec<Drive>> {
