@@ -95,12 +95,6 @@ function __maqet_takes
     return 1
 end
 
-# __maqet_on COMMAND...: whether the line has one of these commands.
-function __maqet_on
-    __maqet_read
-    contains -- "$__maqet_command" $argv
-end
-
 # The names of the VMs that the line does not have yet.
 function __maqet_vms
     set -l names (command maqet $__maqet_folders ls -q 2> /dev/null)
@@ -122,11 +116,17 @@ complete -c maqet -e
 complete -c maqet -f -a '(__maqet_words)'
 "#;
 
+/// A line that has the words read before any condition looks at them. fish tries its lines in an
+/// order that it does not promise, but each condition only once at a TAB: so this one stands first
+/// and last.
+const READ: &str = "complete -c maqet -n __maqet_read -f\n";
+
 pub(super) fn script() -> String {
     let own = COMMANDS.iter().flat_map(|row| {
         taking(&own_flags(row)).map(|typed| format!("{}:{typed}", key(row))).collect::<Vec<_>>()
     });
-    let mut script = HEAD
+    let mut script = [HEAD, READ]
+        .concat()
         .replace("@HEADS@", &heads())
         .replace("@FOLDERS@", &FOLDERS.map(|flag| flag.written()).join(" "))
         .replace("@GLOBALS@", &taking(&global_flags()).collect::<Vec<_>>().join(" "))
@@ -148,6 +148,8 @@ pub(super) fn script() -> String {
     for (flags, words) in &sets {
         flag_lines(&mut script, &format!("of {}", words.join(", ")), &on(words), flags);
     }
+    script.push('\n');
+    script.push_str(READ);
     script
 }
 
@@ -158,7 +160,7 @@ fn taking(flags: &[Spelling]) -> impl Iterator<Item = String> {
 }
 
 fn on(commands: &[String]) -> String {
-    format!("-n {} ", quoted(&format!("__maqet_on {}", commands.join(" "))))
+    format!("-n 'contains -- \"$__maqet_command\" {}' ", commands.join(" "))
 }
 
 /// The case of each operand that can be completed.
@@ -219,6 +221,11 @@ fn flag_lines(script: &mut String, whose: &str, condition: &str, flags: &[Spelli
             Follows::Value(Wanted::OneOf(choice)) => format!("-x {}", words(choice)),
             Follows::Joined(Wanted::OneOf(choice)) => words(choice),
             Follows::Value(_) | Follows::Joined(_) => "-x ".to_owned(),
+        };
+        // Behind a flag that takes a value fish looks at the lines of that flag alone.
+        let condition = match flag.follows {
+            Follows::Value(_) => condition.replace("-n '", "-n '__maqet_read; "),
+            _ => condition.to_owned(),
         };
         let help = quoted(&flag.help);
         let _ = writeln!(
