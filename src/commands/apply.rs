@@ -1,22 +1,19 @@
-//! `apply` and `check`: definitions changed, or only held to what a start would find.
+//! `apply`: definitions changed.
 //!
 //! First everything is worked out, then everything is stored: one wrong definition among many, and
 //! nothing is changed.
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::context::{Context, Vm, parse_stored};
 use super::{add, sources};
 use crate::cli::Source;
-use crate::cli::output::{Column, Output, Shape, plain};
+use crate::cli::output::Output;
 use crate::cli::table::Flag;
 use crate::control::life;
 use crate::definition::merge::{Part, merged, onto};
 use crate::definition::name::{VmId, VmName};
-use crate::definition::types::Definition;
 use crate::error::{Error, Result};
-use crate::qemu::{argv, program};
 use crate::wire::status::State;
 
 /// A VM and the definition that it is to have.
@@ -128,84 +125,4 @@ fn say(context: &Context<'_>, output: &mut Output, target: &Target) -> Result<()
         (false, Some(_)) => format!("{}: {would}changed", vm.name),
     });
     context.say_change(output, vm, state, change.is_some())
-}
-
-/// A VM, there or imagined, and the definition that it would have.
-type Candidate = (Vm, Result<Map<String, Value>>);
-
-const CHECKED: Shape = Shape {
-    list: false,
-    columns: &[Column { title: "NAME", path: "name", show: plain }],
-    fields: &["name", "ok"],
-};
-
-#[derive(Debug, Serialize)]
-struct Checked<'a> {
-    name: &'a str,
-    ok: bool,
-}
-
-pub(super) fn check(context: &Context<'_>) -> Result<u8> {
-    let mut output = Output::new(context.invocation, CHECKED)?;
-    let sources = &context.invocation.sources;
-    let all: Vec<Candidate> = if context.selects_vms() {
-        let parts = sources::one(sources)?;
-        let vms = context.vms()?.into_iter();
-        let changed =
-            |vm: &Vm| onto(parse_stored(vm.definition.as_deref().unwrap_or("{}"))?, &parts);
-        vms.map(|vm| (vm.clone(), changed(&vm))).collect()
-    } else if sources.is_empty() {
-        return Err(Error::usage("nothing to check is given")
-            .hint("name VMs, or take --all, or give -f FILE"));
-    } else {
-        from_sources(sources)?
-    };
-    let mut codes = Vec::new();
-    for (vm, definition) in all {
-        let found = definition.and_then(|whole| missing(context, &vm, whole));
-        if output.wants_objects() {
-            output.object(&Checked { name: &vm.name, ok: found.is_ok() })?;
-        }
-        codes.push(
-            found.map_or_else(|error| context.tell("there is a fault in", &vm, error), |()| 0),
-        );
-    }
-    context.finish(output, codes)
-}
-
-/// The definitions in files as VMs that there are not. One alone need not have a name.
-fn from_sources(sources: &[Source]) -> Result<Vec<Candidate>> {
-    let imagined = |name: &VmName| -> Result<Vm> {
-        Ok(Vm { id: VmId::random()?.to_string(), name: name.to_string(), definition: None })
-    };
-    if let Ok(parts) = sources::one(sources) {
-        let whole = merged(&parts)?;
-        let name = whole.get("name").and_then(Value::as_str).unwrap_or("unnamed");
-        return Ok(vec![(imagined(&VmName::parse(name)?)?, Ok(whole))]);
-    }
-    let all = sources::by_name(sources)?;
-    all.iter().map(|(name, parts)| Ok((imagined(name)?, merged(parts)))).collect()
-}
-
-/// What a start of this definition would miss.
-fn missing(context: &Context<'_>, vm: &Vm, definition: Map<String, Value>) -> Result<()> {
-    let stored = ready(context, vm, definition)?;
-    let definition = Definition::read(&context.effective(&stored)?)?;
-    program::find(argv::Host::unseen(&definition).binary.as_os_str())?;
-    let folder = context.folders.vm(&vm.id);
-    let made = |disk: &&crate::definition::types::Disk| !disk.is_made_when_absent();
-    let disks = definition.storage.iter().filter(made);
-    let images = disks.map(|disk| ("storage", disk.path(folder.path())));
-    let backings = definition.storage.iter().filter_map(|disk| disk.backing.as_ref());
-    let boot = definition.direct_boot.iter().flat_map(|boot| {
-        let initrd = boot.initrd.iter().map(|initrd| ("initrd", initrd.clone()));
-        std::iter::once(("kernel", boot.kernel.clone())).chain(initrd)
-    });
-    let backings = backings.map(|backing| ("backing_file", backing.file.clone()));
-    for (key, path) in images.chain(backings).chain(boot) {
-        std::fs::File::open(&path).map_err(|error| {
-            Error::io(format_args!("read the {key} {}", path.display()), &error)
-        })?;
-    }
-    Ok(())
 }

@@ -1,35 +1,84 @@
-//! `cmdline`: QEMU's command line, the one that runs or the one that would.
+//! `cmdline`: QEMU's command line, the one that runs or the one that would, as a line or a script.
 
+use serde_json::{Map, Value};
+
+use super::candidates::candidates;
 use super::context::{Context, Vm};
+use super::sources;
 use crate::cli::output::{Output, Shape};
+use crate::cli::table::Flag;
 use crate::control::life::{self, Life};
 use crate::definition::name::{VmId, VmName};
+use crate::definition::types::Definition;
 use crate::error::{Error, Result};
-use crate::qemu::{argv, program};
+use crate::qemu::argv::{self, Wires};
+use crate::qemu::{program, script};
 use crate::sys;
 
+/// A command line, and what a script needs beside it.
+#[derive(Debug)]
+struct Line {
+    words: Vec<String>,
+    /// None where QEMU runs: its disks are there.
+    definition: Option<Definition>,
+}
+
 pub(super) fn cmdline(context: &Context<'_>) -> Result<u8> {
-    let mut output = Output::new(context.invocation, Shape::TEXT)?;
-    let vm = context.vm()?;
-    let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
-    let words = match running(&life)? {
-        Some(words) => words,
-        None => {
-            would_be(context, &vm).map_err(|error| error.about("no command line of", &vm.name))?
-        }
+    let invocation = context.invocation;
+    let mut output = Output::new(invocation, Shape::TEXT)?;
+    let mut found = candidates(context, "print the command line of")?.into_iter();
+    let (Some((vm, definition)), None) = (found.next(), found.next()) else {
+        return Err(Error::usage("these are the definitions of several VMs")
+            .hint("a command line is that of one"));
     };
-    if output.is_json() {
-        output.object(&words)?;
+    let would_be = || {
+        let definition = definition.and_then(|whole| read(context, &vm, whole));
+        let definition = definition.map_err(|error| error.about("no command line of", &vm.name))?;
+        let words = would_be(context, &vm, &definition, Wires::NOMINAL)
+            .map_err(|error| error.about("no command line of", &vm.name))?;
+        Ok::<_, Error>(Line { words, definition: Some(definition) })
+    };
+    let line = match invocation.sources.is_empty() {
+        true => match running(&life::look_at(&context.folders, &vm.id, &vm.name)?)? {
+            Some(words) => Line { words, definition: None },
+            None => would_be()?,
+        },
+        false => would_be()?,
+    };
+    if invocation.has(Flag::Script) {
+        output.text(&as_script(context, &vm, &line))?;
+    } else if output.is_json() {
+        output.object(&line.words)?;
     } else {
-        let line: Vec<String> = words.iter().map(|word| shell_quoted(word)).collect();
-        output.text(&format!("{}\n", line.join(" ")))?;
+        let words: Vec<String> = line.words.iter().map(|word| script::quoted(word)).collect();
+        output.text(&format!("{}\n", words.join(" ")))?;
     }
     output.finish()?;
     Ok(0)
 }
 
+fn as_script(context: &Context<'_>, vm: &Vm, line: &Line) -> String {
+    let folder = context.folders.vm(&vm.id);
+    let disks = line.definition.iter().flat_map(|definition| &definition.storage);
+    let missing: Vec<_> = disks
+        .filter(|disk| disk.is_made_when_absent())
+        .map(|disk| (disk, disk.path(folder.path()).to_string_lossy().into_owned()))
+        .collect();
+    script::script(&vm.name, &line.words, &folder.path().to_string_lossy(), &missing)
+}
+
+/// A merged definition as a start would read it.
+fn read(context: &Context<'_>, vm: &Vm, whole: Map<String, Value>) -> Result<Definition> {
+    let (id, name) = (VmId::parse(&vm.id)?, VmName::parse(&vm.name)?);
+    let stored = sources::checked(context, whole, &id, &name)?;
+    Definition::read(&context.effective(&stored)?)
+}
+
 /// The command line of the QEMU that runs, word for word.
-fn running(life: &Life) -> Result<Option<Vec<String>>> {
+///
+/// # Errors
+/// Only where it runs and /proc cannot be read.
+pub(super) fn running(life: &Life) -> Result<Option<Vec<String>>> {
     let Some(pid) = life.qemu_pid.filter(|_| life.responding == Some(true)) else {
         return Ok(None);
     };
@@ -42,36 +91,20 @@ fn running(life: &Life) -> Result<Option<Vec<String>>> {
 }
 
 /// What a start would run; only the numbers of the descriptors are the start's to choose.
-fn would_be(context: &Context<'_>, vm: &Vm) -> Result<Vec<String>> {
-    let definition = context.definition(vm)?;
+///
+/// # Errors
+/// What the machine cannot take, and a QEMU that is not there.
+pub(super) fn would_be(
+    context: &Context<'_>,
+    vm: &Vm,
+    definition: &Definition,
+    wires: Wires,
+) -> Result<Vec<String>> {
     let (id, name) = (VmId::parse(&vm.id)?, VmName::parse(&vm.name)?);
     let folder = context.folders.vm(&vm.id);
-    let imagined = argv::Host::unseen(&definition);
+    let imagined = argv::Host::unseen(definition);
     let binary = program::find(imagined.binary.as_os_str())?;
     let host = argv::Host { binary, kvm: sys::kvm_opens(), ..imagined };
-    let target = argv::Vm { id: &id, name: &name, definition: &definition, folder: folder.path() };
-    argv::build(&target, &host, &argv::Wires::NOMINAL)
-}
-
-/// A word as a shell reads it back.
-fn shell_quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_reads_back_what_is_quoted() {
-        for word in ["", "a b", "it's", "$HOME", "a\nb", "é", "-x=1,2", "{\"a\":1}"] {
-            let script = format!("printf %s {}", shell_quoted(word));
-            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
-            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
-        }
-    }
+    let target = argv::Vm { id: &id, name: &name, definition, folder: folder.path() };
+    argv::build(&target, &host, &wires)
 }

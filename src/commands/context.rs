@@ -103,6 +103,7 @@ impl<'a> Context<'a> {
                 | Verb::DiskAdd
                 | Verb::DiskResize
                 | Verb::DiskRm
+                | Verb::Edit
                 | Verb::Import
                 | Verb::Rename
                 | Verb::Rm

@@ -6,11 +6,14 @@
 mod add;
 mod apply;
 mod button;
+mod candidates;
+mod check;
 mod clone;
 mod cmdline;
 mod context;
 mod disk;
 mod doctor;
+mod edit;
 mod ephemeral;
 mod export;
 mod foreground;
@@ -42,6 +45,7 @@ use context::Context;
 use crate::cli::report::note;
 use crate::cli::table::Verb;
 use crate::cli::{Invocation, completion, output::Output, output::Shape, text};
+use crate::definition::schema;
 use crate::error::Result;
 
 /// Does what the command line asks for, and gives the exit code.
@@ -67,12 +71,16 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         }
         Verb::Generate => {
             let word = invocation.operands.first().map_or("", String::as_str);
-            print(invocation, &completion::script(completion::Shell::named(word)?))
+            match word {
+                "schema" => print(invocation, &schema::text()),
+                shell => print(invocation, &completion::script(completion::Shell::named(shell)?)),
+            }
         }
         Verb::Add => add::add(&Context::new(invocation)?),
         Verb::Apply => apply::apply(&Context::new(invocation)?),
-        Verb::Check => apply::check(&Context::new(invocation)?),
+        Verb::Check => check::check(&Context::new(invocation)?),
         Verb::Show => show::show(&Context::new(invocation)?),
+        Verb::Edit => edit::edit(&Context::new(invocation)?),
         Verb::Rename => show::rename(&Context::new(invocation)?),
         Verb::Rm => rm::rm(&Context::new(invocation)?),
         Verb::Clone => clone::clone(&Context::new(invocation)?),

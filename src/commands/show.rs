@@ -69,14 +69,25 @@ pub(super) fn show(context: &Context<'_>) -> Result<u8> {
         if output.wants_objects() {
             output.object(&shown)?;
         } else {
-            let text = serde_json::to_string_pretty(&shown)
-                .map_err(|error| Error::failed(format!("cannot write the definition: {error}")))?;
-            output.guest(text.as_bytes())?;
-            output.text("\n")?;
+            output.guest(as_text(&shown)?.as_bytes())?;
         }
     }
     output.finish()?;
     Ok(0)
+}
+
+/// A stored definition as a person reads it, and as `-f` does.
+///
+/// # Errors
+/// None, as long as JSON can be written.
+pub(super) fn pretty(name: &str, definition: Map<String, Value>) -> Result<String> {
+    as_text(&Shown { name, definition })
+}
+
+fn as_text(shown: &Shown<'_>) -> Result<String> {
+    serde_json::to_string_pretty(shown)
+        .map(|text| text + "\n")
+        .map_err(|error| Error::failed(format!("cannot write the definition: {error}")))
 }
 
 pub(super) fn rename(context: &Context<'_>) -> Result<u8> {

@@ -198,6 +198,19 @@ fn read_file(path: &str) -> Result<Vec<Map<String, Value>>> {
     Ok(documents)
 }
 
+/// The one definition in a text; its relative paths begin at the working directory.
+///
+/// # Errors
+/// `Kind::Usage` for what is no definition, or several.
+pub(super) fn from_text(bytes: &[u8]) -> Result<Map<String, Value>> {
+    let mut documents = json::documents(bytes, "the definition")?;
+    let (Some(mut document), true) = (documents.pop(), documents.is_empty()) else {
+        return Err(Error::usage("these are several definitions").hint("one VM takes one"));
+    };
+    absolute(&mut document, &here()?)?;
+    Ok(document)
+}
+
 fn here() -> Result<PathBuf> {
     std::env::current_dir().map_err(|error| Error::io("tell the working directory", &error))
 }

@@ -15,6 +15,7 @@ pub(crate) mod name;
 pub(crate) mod nearest;
 pub(crate) mod port;
 mod read;
+pub(crate) mod schema;
 pub(crate) mod set;
 pub(crate) mod spec;
 pub(crate) mod trust;

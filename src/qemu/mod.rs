@@ -16,5 +16,6 @@ pub(crate) mod make;
 pub(crate) mod pci;
 pub(crate) mod program;
 pub(crate) mod qmp;
+pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod usernet;

@@ -18,6 +18,7 @@ pub(crate) enum Verb {
     Add,
     Apply,
     Show,
+    Edit,
     Rename,
     Rm,
     Check,

@@ -70,6 +70,24 @@ machine type that the first start pinned.",
     ],
 };
 
+pub(super) const EDIT: Command = Command {
+    verb: Verb::Edit,
+    word: "edit",
+    group: Group::Define,
+    summary: "change a definition in an editor",
+    about: "\
+Opens what \"show\" prints in $VISUAL or $EDITOR, else vi, and stores what is
+saved. A mistake opens it again with the message on top. Nothing is stored where
+the editor fails, or another command has changed the definition meanwhile. A
+running VM takes the change at its next start.",
+    operands: &[VM],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: true,
+    examples: &[("edit web", "in the editor of your choice")],
+};
+
 pub(super) const RENAME: Command = Command {
     verb: Verb::Rename,
     word: "rename",

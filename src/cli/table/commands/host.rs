@@ -81,24 +81,30 @@ pub(super) const CMDLINE: Command = Command {
     summary: "print the command line of a VM's QEMU",
     about: "\
 As a shell would read it; with --json as one array, word for word. Of a running
-VM it is the command line that runs.",
-    operands: &[VM],
-    definition: false,
-    flags: &[],
-    excludes: &[],
+VM it is the command line that runs; with DEF, merged onto the VM's definition
+or without a VM, the one that would run.",
+    operands: &[Operand { name: "VM", arity: Arity::Optional }],
+    definition: true,
+    flags: &[(Flag::Script, "a file for sh that starts the same VM without maqet")],
+    excludes: &[&[Flag::Script, Flag::Json]],
     objects: false,
-    examples: &[("cmdline web", "what \"start web\" runs")],
+    examples: &[
+        ("cmdline web", "what \"start web\" runs"),
+        ("cmdline -f web.json --memory 4G", "of a VM that is not there"),
+        ("cmdline web --script > web.sh", "to be started with \"sh web.sh\""),
+    ],
 };
 
 pub(super) const GENERATE: Command = Command {
     verb: Verb::Generate,
     word: "generate",
     group: Group::Move,
-    summary: "print the completion script of a shell",
+    summary: "print the completion script of a shell, or a JSON Schema",
     about: "\
-With it the shell completes commands, flags, their values and the names of VMs.
-The script is made from maqet's own table: print it anew after an update.",
-    operands: &[Operand { name: "bash|zsh|fish", arity: Arity::One }],
+With the script the shell completes commands, flags, their values and the names
+of VMs; print it anew after an update. The schema, JSON Schema 2020-12, tells an
+editor what a definition may hold.",
+    operands: &[Operand { name: "bash|zsh|fish|schema", arity: Arity::One }],
     definition: false,
     flags: &[],
     excludes: &[],
@@ -107,6 +113,7 @@ The script is made from maqet's own table: print it anew after an update.",
         ("generate bash > maqet.bash", "to be sourced by ~/.bashrc"),
         ("generate zsh > _maqet", "for a folder of zsh's fpath"),
         ("generate fish > maqet.fish", "for ~/.config/fish/completions"),
+        ("generate schema > maqet.schema.json", "for an editor"),
     ],
 };
 

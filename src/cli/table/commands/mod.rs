@@ -64,6 +64,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     define::ADD,
     define::APPLY,
     define::SHOW,
+    define::EDIT,
     define::RENAME,
     define::CLONE,
     define::RM,
