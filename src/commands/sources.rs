@@ -13,7 +13,7 @@ use crate::cli::Source;
 use crate::definition::merge::{Part, absolute, merge};
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::Definition;
-use crate::definition::{formats, json, keys, set, spec};
+use crate::definition::{formats, json, keys, predecessor, set, spec};
 use crate::error::{Error, Result, quote};
 use crate::qemu::argv;
 use crate::qemu::look::look;
@@ -193,6 +193,7 @@ fn read_file(path: &str) -> Result<Vec<Map<String, Value>>> {
     };
     let mut documents = json::documents(&bytes, &named(path))?;
     for document in &mut documents {
+        predecessor::translate(document);
         absolute(document, &folder)?;
     }
     Ok(documents)
@@ -207,6 +208,7 @@ pub(super) fn from_text(bytes: &[u8]) -> Result<Map<String, Value>> {
     let (Some(mut document), true) = (documents.pop(), documents.is_empty()) else {
         return Err(Error::usage("these are several definitions").hint("one VM takes one"));
     };
+    predecessor::translate(&mut document);
     absolute(&mut document, &here()?)?;
     Ok(document)
 }

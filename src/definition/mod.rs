@@ -14,6 +14,7 @@ pub(crate) mod merge;
 pub(crate) mod name;
 pub(crate) mod nearest;
 pub(crate) mod port;
+pub(crate) mod predecessor;
 mod read;
 pub(crate) mod schema;
 pub(crate) mod set;

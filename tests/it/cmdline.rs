@@ -74,7 +74,7 @@ fn a_script_starts_the_same_vm_without_maqet() {
     let host = Host::new();
     host.shell(
         "maqet add 'web' --accel tcg --machine q35 --memory 64M --disk 1M \
-         --disk \"$PWD/it's, \\$HOME.raw,,x,size=1M,type=raw\"",
+         --disk \"$PWD/it's,, \\$HOME.raw,,x,size=1M,type=raw\"",
     )
     .exits(0);
     let file = host.root().join("web.sh");

@@ -30,6 +30,7 @@ mod launcher;
 mod life;
 mod limits;
 mod misbehaving;
+mod moving;
 mod protocol;
 mod races;
 mod removal;

@@ -40,7 +40,7 @@ impl Shell {
             let error = Error::usage(format!("there are no completions for {}", quote(word)));
             error.hint(match nearest(word, names) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("the shells are {}; \"schema\" is no shell's", names.join(", ")),
+                None => format!("the shells are {}", names.join(", ")),
             })
         })
     }

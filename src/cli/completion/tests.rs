@@ -109,7 +109,7 @@ fn values_are_what_the_table_says_they_are() {
         ("rename", vec![(Wanted::Vm, false), (Wanted::Text, false)]),
         ("run", vec![(Wanted::VmOrFile, false)]),
         ("help", vec![(Wanted::Subject, true)]),
-        ("generate", vec![(one_of(&["bash", "zsh", "fish"]), false)]),
+        ("generate", vec![(one_of(&["bash", "zsh", "fish", "schema"]), false)]),
     ] {
         assert_eq!(operands(crate::cli::table::command(word).unwrap()), expected, "{word}");
     }
