@@ -76,8 +76,9 @@ fn rehearsed(context: &Context<'_>, source: &Vm, id: &VmId, name: &VmName) -> Re
 }
 
 fn cloned(context: &Context<'_>, source: &Vm, id: &VmId, name: &VmName) -> Result<Vec<String>> {
-    let interrupt = Interrupt::heed()?;
+    // Before anything is made a signal may end us as it does anybody, also while we wait.
     let _stopped = Stopped::take(context, source)?;
+    let interrupt = Interrupt::heed()?;
     let source = stored_now(context, source)?;
     let plan = plan(context, &source, id, name)?;
     let mut made = Newcomer::make(context, id)?;

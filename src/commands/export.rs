@@ -53,8 +53,7 @@ pub(super) fn export(context: &Context<'_>) -> Result<u8> {
     if to != "-" && !invocation.has(Flag::Force) && Path::new(to).symlink_metadata().is_ok() {
         return Err(about(exists(to)));
     }
-    let interrupt = Interrupt::heed()?;
-    let notes = exported(context, &vm, to, &interrupt).map_err(about)?;
+    let notes = exported(context, &vm, to).map_err(about)?;
     notes.iter().for_each(|note| context.note(note));
     Ok(0)
 }
@@ -64,13 +63,10 @@ fn exists(path: &str) -> Error {
         .hint("name another file, or let --force write over it")
 }
 
-fn exported(
-    context: &Context<'_>,
-    vm: &Vm,
-    to: &str,
-    interrupt: &Interrupt,
-) -> Result<Vec<String>> {
+fn exported(context: &Context<'_>, vm: &Vm, to: &str) -> Result<Vec<String>> {
+    // Before anything is made a signal may end us as it does anybody, also while we wait.
     let _stopped = Stopped::take(context, vm)?;
+    let interrupt = &Interrupt::heed()?;
     let vm = stored_now(context, vm)?;
     let typed = context.definition(&vm)?;
     let folder = context.folders.vm(&vm.id);
