@@ -79,6 +79,7 @@ fn overlaid(
 ) -> Result<Map<String, Value>> {
     let typed =
         Definition::read(&context.effective(&Value::Object(definition.clone()).to_string())?)?;
+    super::start::refuse_template(Some(&typed))?;
     let Some(Value::Array(storage)) = definition.get_mut("storage") else {
         return Ok(definition);
     };

@@ -13,6 +13,8 @@ use crate::wire::handoff::{Mission, Order};
 
 /// Runs a stored VM, and stores what the run found out about it.
 pub(super) fn stored(context: &Context<'_>, vm: &Vm, readiness: Readiness) -> Result<u8> {
+    start::refuse_template(context.definition(vm).as_ref().ok())
+        .map_err(|error| error.about("cannot run", &vm.name))?;
     start::warn_of_tcg(context, vm);
     let mission = start::mission(context, vm)?;
     let code = foreground(context, &vm.name, &mission, readiness, || start::order(context, vm));

@@ -12,7 +12,7 @@ use crate::control::ask::{Patience, Question, Reply, ask_one};
 use crate::control::life::{self, Life};
 use crate::definition::name::VmId;
 use crate::definition::port::Port;
-use crate::definition::types::{Cpu, Definition, Disk, Link, Media};
+use crate::definition::types::{Cpu, Definition, Disk, Media};
 use crate::error::{Error, Result};
 use crate::qemu::{argv, usernet};
 use crate::sys;
@@ -188,10 +188,7 @@ fn network(
             };
             Network {
                 name: card.name.to_string(),
-                r#type: match card.link {
-                    Link::User => "user",
-                    Link::None => "none",
-                },
+                r#type: card.link.as_str(),
                 mac: card.mac.map(|mac| mac.to_string()).unwrap_or_default(),
                 ports: card.ports.iter().map(|port| forward(now(port))).collect(),
             }

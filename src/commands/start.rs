@@ -16,6 +16,7 @@ use crate::control::life::{self, Life};
 use crate::control::readiness::{Readiness, wait_for_vm_ready};
 use crate::control::spawn::{Start, Started, wait_until_free};
 use crate::definition::name::VmId;
+use crate::definition::types::{Accel, Definition};
 use crate::error::{Error, Result};
 use crate::qemu::machine;
 use crate::wire::handoff::{Mission, Order};
@@ -94,6 +95,7 @@ fn begin(context: &Context<'_>, vm: &Vm, deadline: Instant) -> Result<Begun> {
     if life.state.is_live() {
         return Ok(Begun::Live(Box::new(life)));
     }
+    refuse_template(context.definition(vm).as_ref().ok())?;
     warn_of_tcg(context, vm);
     Start::begin(mission(context, vm)?, deadline).map(|start| Begun::Spawned(Box::new(start)))
 }
@@ -277,9 +279,22 @@ fn pins(version: &str, definition: &Map<String, Value>) -> bool {
     machine::is_version_of(version, alias)
 }
 
+/// A template is there to be cloned: a later write to its images would ruin every clone upon them.
+///
+/// # Errors
+/// `Kind::Conflict`, with a hint.
+pub(super) fn refuse_template(definition: Option<&Definition>) -> Result<()> {
+    match definition {
+        Some(definition) if definition.template => {
+            Err(Error::conflict("it is a template, and never starts")
+                .hint("\"maqet clone --linked\" makes VMs of it; its key \"template\" says so"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Says that the guest's code will be translated, where nobody chose that.
 pub(super) fn warn_of_tcg(context: &Context<'_>, vm: &Vm) {
-    use crate::definition::types::Accel;
     let auto = context.definition(vm).is_ok_and(|definition| definition.accel == Accel::Auto);
     if auto && !crate::sys::kvm_opens() {
         context.note(&format!("{}: /dev/kvm cannot be opened; it runs under TCG, slowly", vm.name));

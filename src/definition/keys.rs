@@ -147,8 +147,8 @@ pub(crate) const DEFINITION: &[Key] = &[
         "false",
         "refuse to remove the VM, its disks and snapshots, or to load one",
     ),
-    later("template", Kind::Bool, "false", "never start, and allow linked clones"),
-    later("arguments", Kind::Anything, "none", "QEMU options as structured values"),
+    now("template", Kind::Bool, "false", "never start, and allow linked clones"),
+    now("arguments", Kind::Anything, "none", "QEMU options as structured values"),
     now("args", Kind::Words, "none", "QEMU options as words of argv, verbatim"),
 ];
 
@@ -237,21 +237,21 @@ pub(crate) const NETWORK: &[Key] = &[
     now("name", Kind::Text, "net and its place", "what the card is called"),
     now(
         "type",
-        one_of(&["user", "none"], &["tap", "bridge", "socket"]),
+        one_of(&["user", "tap", "bridge", "socket", "none"], &[]),
         "user",
         "what the card is connected to; none: no card",
     ),
     now(
         "model",
-        one_of(&["virtio", "e1000", "e1000e", "rtl8139"], &[]),
+        one_of(&["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3", "pcnet", "ne2k_pci"], &[]),
         "virtio",
         "what the guest sees",
     ),
     now("mac", Kind::Text, "made of the VM's id and the card's name", "the hardware address"),
     now("ports", Kind::List, "none", "user: ports of the host that lead into the guest"),
-    later("ifname", Kind::Text, "none", "tap: the interface of the host"),
-    later("bridge", Kind::Text, "none", "bridge: the bridge of the host"),
-    later("options", Kind::Anything, "none", "further options of QEMU's netdev"),
+    now("ifname", Kind::Text, "one that QEMU makes", "tap: the interface of the host"),
+    now("bridge", Kind::Text, "br0", "bridge: the bridge of the host"),
+    now("options", Kind::Anything, "none", "further options of QEMU's netdev"),
 ];
 
 /// The row of `name` in a table.
@@ -379,7 +379,7 @@ mod tests {
         for flag in ["cpu", "cpu-model", "memory", "stop-timeout", "kernel", "protect"] {
             assert!(flags.iter().any(|known| known == flag), "{flag}");
         }
-        for flag in ["name", "storage", "labels", "boot", "args", "template"] {
+        for flag in ["name", "storage", "labels", "boot", "args", "arguments"] {
             assert!(flags.iter().all(|known| known != flag), "{flag}");
         }
     }

@@ -1,19 +1,22 @@
 //! A definition as the rest of the program sees it: every value is right by its type.
 //!
 //! `read` makes these from JSON. What follows from the machine, from the host or from the VM's id is
-//! not decided here: such a value is `None` where the definition says nothing. The items of `storage`
-//! have a file of their own.
+//! not decided here: such a value is `None` where the definition says nothing. What has more than
+//! a few words to it has a file of its own, by its key.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use super::name::VmName;
-use super::port::Port;
 use super::units::Limit;
 
+mod arguments;
+mod network;
 mod storage;
 
+pub(crate) use self::arguments::{Argument, Part};
+pub(crate) use self::network::{Card, Link, Mac, Model};
 pub(crate) use self::storage::{
     Aio, Backing, Cache, Discard, Disk, Format, Interface, Media, SecurityModel, Share,
 };
@@ -56,6 +59,9 @@ pub(crate) struct Definition {
     /// Whether `start --autostart` means it.
     pub(crate) autostart: bool,
     pub(crate) protect: bool,
+    /// Never starts, and may be the base of linked clones.
+    pub(crate) template: bool,
+    pub(crate) arguments: Vec<Argument>,
     /// Words of argv; none holds a zero byte.
     pub(crate) args: Vec<String>,
 }
@@ -156,65 +162,5 @@ impl ItemName {
 impl fmt::Display for ItemName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A network card.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Card {
-    pub(crate) name: ItemName,
-    pub(crate) link: Link,
-    pub(crate) model: Model,
-    /// `None`: made of the VM's id and the card's name.
-    pub(crate) mac: Option<Mac>,
-    /// Only with a link of `User`.
-    pub(crate) ports: Vec<Port>,
-}
-
-impl Card {
-    /// The card of a VM that says nothing of networks.
-    pub(crate) fn default_one() -> Card {
-        Card {
-            name: ItemName("net0".to_owned()),
-            link: Link::User,
-            model: Model::Virtio,
-            mac: None,
-            ports: Vec::new(),
-        }
-    }
-}
-
-/// What a card is connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// QEMU's own network, for which no right is needed.
-    User,
-    /// Nothing: the card is not there.
-    None,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Model {
-    Virtio,
-    E1000,
-    E1000e,
-    Rtl8139,
-}
-
-/// A hardware address of one card: not a group's, not zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mac(pub(in crate::definition) [u8; 6]);
-
-impl Mac {
-    /// An address below QEMU's prefix 52:54:00, which is locally administered.
-    pub(crate) fn below_qemus_prefix(last: [u8; 3]) -> Mac {
-        Mac([0x52, 0x54, 0x00, last[0], last[1], last[2]])
-    }
-}
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }

@@ -34,6 +34,24 @@ pub(super) struct QemuEnds {
     pub(super) stderr: OwnedFd,
 }
 
+/// What QEMU keeps of what is taken from it else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Leave {
+    /// A set-id helper of its own may gain its rights.
+    pub(super) rights: bool,
+}
+
+impl Leave {
+    /// The word by which the step is told.
+    fn word(self) -> &'static str {
+        if self.rights { "rights" } else { "-" }
+    }
+
+    fn parse(word: &str) -> Option<Leave> {
+        [Leave::default(), Leave { rights: true }].into_iter().find(|leave| leave.word() == word)
+    }
+}
+
 /// Spawns QEMU. The monitor, the agent and the guard pass the exec and nothing else does: they are
 /// made inheritable just before, and the runner's copies closed or mended right after.
 pub(super) fn spawn(
@@ -41,6 +59,7 @@ pub(super) fn spawn(
     folder: &Path,
     ends: QemuEnds,
     guard: &Guard,
+    leave: Leave,
 ) -> Result<Child> {
     let cannot = |error| Error::io("start QEMU", &error);
     let QemuEnds { monitor, agent, stdin, stdout, stderr } = ends;
@@ -49,6 +68,7 @@ pub(super) fn spawn(
         .arg0("maqet")
         .arg(WORD)
         .arg(std::process::id().to_string())
+        .arg(leave.word())
         .args(argv)
         .current_dir(folder)
         .stdin(Stdio::from(stdin))
@@ -64,21 +84,22 @@ pub(super) fn spawn(
     spawned.map_err(cannot)
 }
 
-/// The step itself: `__launch RUNNER_PID ARGV…`. It returns only where QEMU could not be started.
+/// The step itself: `__launch RUNNER_PID LEAVE ARGV…`. It returns only where QEMU could not be started.
 pub(crate) fn step(mut words: impl Iterator<Item = OsString>) -> Error {
     let usage = || Error::usage("this step belongs to the start of a VM");
     let Some(runner) = words.next().and_then(|word| word.to_str()?.parse::<i32>().ok()) else {
         return usage();
     };
-    let Some(program) = words.next() else { return usage() };
-    match shed(runner) {
+    let leave = words.next().and_then(|word| Leave::parse(word.to_str()?));
+    let (Some(leave), Some(program)) = (leave, words.next()) else { return usage() };
+    match shed(runner, leave) {
         Ok(()) => become_qemu(&program, words),
         Err(error) => error,
     }
 }
 
 /// Gives up what QEMU must not have.
-fn shed(runner: i32) -> Result<()> {
+fn shed(runner: i32, leave: Leave) -> Result<()> {
     let done = |what: &'static str| move |error| Error::io(what, &error);
     sys::new_session().map_err(done("begin a session for QEMU"))?;
     sys::die_with_parent().map_err(done("tie QEMU's life to its runner's"))?;
@@ -87,7 +108,9 @@ fn shed(runner: i32) -> Result<()> {
         return Err(Error::failed("the runner is gone"));
     }
     sys::no_core_dumps().map_err(done("forbid core dumps to QEMU"))?;
-    sys::no_new_privileges().map_err(done("forbid new privileges to QEMU"))?;
+    if !leave.rights {
+        sys::no_new_privileges().map_err(done("forbid new privileges to QEMU"))?;
+    }
     // Raising one's own score is always allowed.
     write_oom_score().map_err(done("write /proc/self/oom_score_adj"))
 }
@@ -113,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_step_refuses_to_run_for_a_runner_that_is_not_its_parent() {
-        for words in [vec![], vec!["x"], vec!["1"]] {
+        for words in [vec![], vec!["x"], vec!["1"], vec!["1", "x", "true"]] {
             let error = step(words.into_iter().map(OsString::from));
             assert_eq!(error.kind, Kind::Usage);
         }

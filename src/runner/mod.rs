@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 use self::again::Again;
 use self::front::Front;
 use self::home::Home;
-use self::launch::QemuEnds;
+use self::launch::{Leave, QemuEnds};
 use self::logs::{CappedLog, Lost, Record};
 use self::monitor::Monitor;
 pub(crate) use self::notify::Readiness;
@@ -296,15 +296,16 @@ fn start_qemu(
     log::debug!("{words:?}");
     let ends =
         QemuEnds { monitor: qemu_monitor, agent: qemu_agent, stdin, stdout, stderr: qemu_stderr };
+    let leave = Leave { rights: argv::needs_helper(definition) };
     let spawned = Instant::now();
-    let child = launch::spawn(&words, folder.path(), ends, guard)?;
+    let child = launch::spawn(&words, folder.path(), ends, guard, leave)?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
     let pidfd = sys::pidfd_open(pid).map_err(cannot)?;
     let facts = Facts {
         id,
         name: name.to_string(),
         accel: argv::accel(definition, &host),
-        sandbox: definition.sandbox,
+        sandbox: argv::is_sandboxed(definition),
         created: images.created,
         spawned,
     };

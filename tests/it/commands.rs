@@ -167,7 +167,7 @@ fn bad_definitions_are_refused_by_the_place_of_the_mistake() {
         (r#"{"memory": true}"#, "memory"),
         (r#"{"storage": [{"size": "1G", "interface": "floppy"}]}"#, "storage[0].interface"),
         (r#"{"firmware": "uefi"}"#, "not supported yet"),
-        (r#"{"network": [{"type": "tap"}]}"#, "not supported yet"),
+        (r#"{"network": [{"type": "socket"}]}"#, "needs to know where"),
         ("[1, 2]", "line 1"),
         ("{", "line 1"),
         ("", "no definition"),

@@ -13,6 +13,7 @@ mod terminal;
 mod answers;
 mod archive;
 mod bad_input;
+mod cards;
 mod cmdline;
 mod commands;
 mod completion;

@@ -1,24 +1,101 @@
 //! A network card: one item of `network`.
 
-use super::fields::{Fields, at, text};
+use serde_json::Value;
+
+use super::arguments::{is_key, scalar};
+use super::fields::{Fields, at, expected, text};
 use super::words;
 use crate::definition::port::Port;
 use crate::definition::types::{Card, ItemName, Link, Mac, Model};
-use crate::error::{Result, quote};
+use crate::error::{Error, Result, quote};
+
+/// What QEMU must be told of a socket network: one of these.
+const SOCKET_WANTS: [&str; 5] = ["listen", "connect", "mcast", "udp", "fd"];
 
 pub(super) fn card(item: &Fields<'_>, name: ItemName) -> Result<Card> {
-    let link = item.choice("type", words::link)?.unwrap_or(Link::User);
-    let ports = ports(item)?;
-    if link != Link::User && !ports.is_empty() {
-        return Err(item.refuse("ports", "only a card of type user has ports"));
+    let interface = |key| interface_name(item, key);
+    let kind = item.choice("type", |word| KINDS.iter().find(|kind| **kind == word))?;
+    let kind = *kind.unwrap_or(&"user");
+    let link = match kind {
+        "tap" => Link::Tap { ifname: interface("ifname")? },
+        "bridge" => Link::Bridge { bridge: interface("bridge")? },
+        "socket" => Link::Socket,
+        "none" => Link::None,
+        _ => Link::User,
+    };
+    for (key, only) in [("ports", "user"), ("ifname", "tap"), ("bridge", "bridge")] {
+        let is_given = item.value(key).is_some_and(|value| *value != Value::Array(Vec::new()));
+        if is_given && kind != only {
+            return Err(item.refuse(key, format!("only a card of type {only} has it")));
+        }
+    }
+    let options = match item.value("options") {
+        Some(_) if kind == "none" => {
+            return Err(item.refuse("options", "a card of type none has none"));
+        }
+        Some(value) => netdev(&item.path("options"), value)?,
+        None => Vec::new(),
+    };
+    let has = |key: &str| options.iter().any(|(known, _)| known == key);
+    if let Some((key, own)) = [("ifname", "ifname"), ("br", "bridge")]
+        .into_iter()
+        .find(|(key, own)| item.value(own).is_some() && has(key))
+    {
+        return Err(item.refuse("options", format!("{} says {} already", own, quote(key))));
+    }
+    if link == Link::Socket && !SOCKET_WANTS.iter().any(|key| has(key)) {
+        return Err(item
+            .refuse("options", "a card of type socket needs to know where the others are")
+            .hint("give it one of listen, connect and mcast: {\"listen\": \"127.0.0.1:9000\"}"));
     }
     Ok(Card {
         name,
         link,
-        ports,
+        ports: ports(item)?,
         model: item.choice("model", words::model)?.unwrap_or(Model::Virtio),
         mac: mac(item)?,
+        options,
     })
+}
+
+const KINDS: [&str; 5] = ["user", "tap", "bridge", "socket", "none"];
+
+/// The name of an interface of the host (dev_valid_name in Linux's net/core/dev.c).
+fn interface_name(item: &Fields<'_>, key: &str) -> Result<Option<String>> {
+    let Some(name) = item.text(key)? else {
+        return Ok(None);
+    };
+    let is_name = (1..=15).contains(&name.len())
+        && name != "."
+        && name != ".."
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
+    match is_name {
+        true => Ok(Some(name.to_owned())),
+        false => Err(item.refuse(key, format!("{} is not an interface's name", quote(name)))),
+    }
+}
+
+/// Further options of a network: scalars, or a list of scalars for a key that stands several times.
+fn netdev(path: &str, value: &Value) -> Result<Vec<(String, String)>> {
+    let map = value.as_object().ok_or_else(|| expected(path, "an object", value))?;
+    let mut all = Vec::new();
+    for (key, value) in map {
+        let path = format!("{path}.{}", quote(key));
+        if !is_key(key) {
+            return Err(Error::usage(format!("{path}: this is not the name of an option")));
+        }
+        if key == "id" || key == "type" {
+            return Err(Error::usage(format!("{path}: that is told by the card itself")));
+        }
+        let values = match value {
+            Value::Array(several) => several.iter().collect(),
+            one => vec![one],
+        };
+        for value in values {
+            all.push((key.clone(), scalar(&path, value)?));
+        }
+    }
+    Ok(all)
 }
 
 fn ports(item: &Fields<'_>) -> Result<Vec<Port>> {

@@ -1,6 +1,7 @@
 //! Merged JSON to a `Definition`: defaults filled in, every value checked, once and for all.
 //!
-//! `fields` reads one object by its table, `storage` a disk and a share, `items` a card, `words` the words of a choice.
+//! `fields` reads one object by its table, `storage` a disk and a share, `items` a card, `arguments`
+//! an option of QEMU, `words` the words of a choice.
 //! Each refusal begins with the JSON path of the key. Nothing is looked up: whether a file exists
 //! and whether the machine has the device asked for is found out later.
 
@@ -18,6 +19,7 @@ use super::types::{
 use super::units::Limit;
 use crate::error::{Error, Result, quote};
 
+mod arguments;
 mod fields;
 mod items;
 mod storage;
@@ -75,6 +77,8 @@ impl Definition {
             restart: fields.choice("restart", words::restart)?.unwrap_or(Restart::Never),
             autostart: fields.bool("autostart")?.unwrap_or(false),
             protect: fields.bool("protect")?.unwrap_or(false),
+            template: fields.bool("template")?.unwrap_or(false),
+            arguments: arguments::arguments(&fields)?,
             args: args(&fields)?,
         })
     }

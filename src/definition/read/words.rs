@@ -2,7 +2,7 @@
 //! the two together.
 
 use crate::definition::types::{
-    Accel, Aio, Cache, Discard, Format, Interface, Link, Media, Model, Restart, SecurityModel, Vga,
+    Accel, Aio, Cache, Discard, Format, Interface, Media, Model, Restart, SecurityModel, Vga,
 };
 
 pub(super) fn accel(word: &str) -> Option<Accel> {
@@ -106,20 +106,15 @@ pub(super) fn discard(word: &str) -> Option<Discard> {
     })
 }
 
-pub(super) fn link(word: &str) -> Option<Link> {
-    Some(match word {
-        "user" => Link::User,
-        "none" => Link::None,
-        _ => return None,
-    })
-}
-
 pub(super) fn model(word: &str) -> Option<Model> {
     Some(match word {
         "virtio" => Model::Virtio,
         "e1000" => Model::E1000,
         "e1000e" => Model::E1000e,
         "rtl8139" => Model::Rtl8139,
+        "vmxnet3" => Model::Vmxnet3,
+        "pcnet" => Model::Pcnet,
+        "ne2k_pci" => Model::Ne2kPci,
         _ => return None,
     })
 }

@@ -18,7 +18,7 @@ pub(super) fn of(cards: Option<&[Card]>, vm: &VmId, bus: Bus) -> Vec<Card> {
         Bus::Pci | Bus::Mmio => vec![Card::default_one()],
     };
     let mut all = cards.map_or(default, <[Card]>::to_vec);
-    all.retain(|card| card.link == Link::User);
+    all.retain(|card| card.link != Link::None);
     for card in &mut all {
         card.mac.get_or_insert_with(|| stable_mac(vm, card.name.as_str()));
     }
@@ -31,13 +31,33 @@ pub(super) fn add(words: &mut Words, cards: Option<&[Card]>, vm: &VmId, bus: Bus
         let driver = driver(card.model, bus).ok_or_else(|| lacking(&card.name))?;
         let id = netdev_id(card.name.as_str());
         let rules: Vec<String> = card.ports.iter().map(Port::rule).collect();
-        let forwards = rules.iter().map(|rule| ("hostfwd", rule.as_str()));
-        let pairs: Vec<_> = std::iter::once(("id", id.as_str())).chain(forwards).collect();
-        words.option("-netdev", Some("user"), &pairs);
+        let mut pairs = vec![("id", id.as_str())];
+        let own =
+            |key: &'static str, name: &'_ Option<String>| name.clone().map(|name| (key, name));
+        let interface = match &card.link {
+            Link::Tap { ifname } => own("ifname", ifname),
+            Link::Bridge { bridge } => own("br", bridge),
+            Link::User | Link::Socket | Link::None => None,
+        };
+        pairs.extend(interface.iter().map(|(key, name)| (*key, name.as_str())));
+        pairs.extend(rules.iter().map(|rule| ("hostfwd", rule.as_str())));
+        pairs.extend(card.options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        if matches!(card.link, Link::Tap { .. }) && card.options.is_empty() {
+            // QEMU's own scripts, /etc/qemu-ifup and -ifdown, are programs, which the sandbox forbids.
+            pairs.extend([("script", "no"), ("downscript", "no")]);
+        }
+        words.option("-netdev", Some(card.link.as_str()), &pairs);
         let mac = card.mac.map(|mac| mac.to_string());
         words.json("-device", &json!({ "driver": driver, "id": id, "netdev": id, "mac": mac }));
     }
     Ok(())
+}
+
+/// Whether a card needs QEMU's set-id helper, which gains its rights neither under a sandbox nor
+/// under no_new_privs.
+pub(super) fn need_helper(cards: Option<&[Card]>) -> bool {
+    let is_bridge = |card: &Card| matches!(card.link, Link::Bridge { .. });
+    cards.is_some_and(|cards| cards.iter().any(is_bridge))
 }
 
 /// What QEMU calls the network of a card.
@@ -52,6 +72,9 @@ fn driver(model: Model, bus: Bus) -> Option<&'static str> {
         (Model::E1000, Bus::Pci) => Some("e1000"),
         (Model::E1000e, Bus::Pci) => Some("e1000e"),
         (Model::Rtl8139, Bus::Pci) => Some("rtl8139"),
+        (Model::Vmxnet3, Bus::Pci) => Some("vmxnet3"),
+        (Model::Pcnet, Bus::Pci) => Some("pcnet"),
+        (Model::Ne2kPci, Bus::Pci) => Some("ne2k_pci"),
         _ => None,
     }
 }

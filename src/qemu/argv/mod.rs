@@ -1,7 +1,7 @@
 //! A definition to QEMU's command line: pure, and the same for a start and for `cmdline`.
 //!
-//! One VM at a time, nothing of other VMs or of a running QEMU: `disks`, `shares` and `cards` make
-//! the words of an item, `words` writes them.
+//! One VM at a time, nothing of other VMs or of a running QEMU: `disks`, `shares`, `cards` and
+//! `arguments` make the words of an item, `words` writes them.
 //!
 //! `-blockdev` and our own `-device` are typed JSON, anything else is option syntax written by
 //! `words`. Defaults that need what the machine lacks are left out; explicit ones are an error.
@@ -16,6 +16,7 @@ use crate::definition::types::{Accel, Card, Cpu, Definition, Program, Vga};
 use crate::error::{Error, Result, quote};
 use crate::qemu::machine::{self, Bus, Machine};
 
+mod arguments;
 mod cards;
 mod controllers;
 mod disks;
@@ -93,7 +94,7 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
     words.verbatim(["-nodefaults", "-no-user-config"]);
     words.option("-name", None, &[("guest", vm.name.as_str())]);
     words.verbatim(["-uuid", &vm.id.to_string(), "-S"]);
-    if definition.sandbox {
+    if is_sandboxed(definition) {
         let deny = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
         words.option("-sandbox", Some("on"), &deny.map(|what| (what, "deny")));
     }
@@ -153,6 +154,7 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
     }
 
     boot(&mut words, definition)?;
+    arguments::add(&mut words, &definition.arguments);
     Ok(words.into_argv(&definition.args))
 }
 
@@ -177,6 +179,16 @@ pub(crate) fn accel(definition: &Definition, host: &Host) -> &'static str {
         Accel::Auto if host.kvm && machine::is_native(&host.binary) => "kvm",
         Accel::Auto | Accel::Tcg => "tcg",
     }
+}
+
+/// Whether QEMU starts a set-id helper, which must be able to gain its rights.
+pub(crate) fn needs_helper(definition: &Definition) -> bool {
+    cards::need_helper(definition.network.as_deref())
+}
+
+/// Whether QEMU runs in its sandbox, under which a helper gains nothing.
+pub(crate) fn is_sandboxed(definition: &Definition) -> bool {
+    definition.sandbox && !needs_helper(definition)
 }
 
 /// Whether QEMU gets a channel to the guest's agent, for which the caller makes a socket pair.

@@ -257,3 +257,67 @@ fn ports_are_forwarded_from_the_address_that_is_given_or_from_this_host_alone() 
           hostfwd=udp:0.0.0.0:5353-:53"]
     );
 }
+
+#[test]
+fn arguments_in_every_form_become_one_option_each() {
+    for (item, expected) in [
+        (json!("no-shutdown"), &["-no-shutdown"][..]),
+        (json!({"no-shutdown": null}), &["-no-shutdown"]),
+        (json!({"no-shutdown": true}), &["-no-shutdown"]),
+        (json!({"smp": {"cores": 2}}), &["-smp", "cores=2"]),
+        (json!({"m": 512}), &["-m", "512"]),
+        (
+            json!({"device": "virtio-net-pci", "netdev": "n0"}),
+            &["-device", "virtio-net-pci,netdev=n0"],
+        ),
+        (
+            json!({"device": {"virtio-rng-pci": null, "id": "r0"}}),
+            &["-device", "virtio-rng-pci,id=r0"],
+        ),
+        (json!({"rtc": ["base=utc", "clock=host"]}), &["-rtc", "base=utc,clock=host"]),
+        (json!({"name": "a, b"}), &["-name", "a,, b"]),
+        (json!({"display": "gtk", "zoom-to-fit": true}), &["-display", "gtk,zoom-to-fit=on"]),
+        (
+            json!({"blockdev": {"driver": "raw", "file": {"driver": "file", "filename": "/a,b"}}}),
+            &["-blockdev", "driver=raw,file.driver=file,file.filename=/a,,b"],
+        ),
+        (json!({"append": "console=ttyS0,115200 a=b"}), &["-append", "console=ttyS0,115200 a=b"]),
+        (
+            json!({"netdev": "user", "id": "u", "hostfwd": ["tcp::1-:2", "tcp::3-:4"]}),
+            &["-netdev", "user,hostfwd=tcp::1-:2,hostfwd=tcp::3-:4,id=u"],
+        ),
+        (
+            json!({"object": "filter-dump", "netdev": "n", "file": "/x,y"}),
+            &["-object", "filter-dump,file=/x,,y,netdev=n"],
+        ),
+    ] {
+        let argv = argv(json!({"arguments": [item], "args": ["last"]}));
+        assert_eq!(argv[argv.len() - expected.len() - 1..argv.len() - 1], *expected, "{item}");
+    }
+}
+
+#[test]
+fn a_card_is_connected_as_its_type_says() {
+    for (card, expected) in [
+        (json!({"type": "tap"}), "tap,id=net-net0,script=no,downscript=no"),
+        (
+            json!({"type": "tap", "ifname": "a,b"}),
+            "tap,id=net-net0,ifname=a,,b,script=no,downscript=no",
+        ),
+        (
+            json!({"type": "tap", "ifname": "t0", "options": {"script": "/x", "vhost": true}}),
+            "tap,id=net-net0,ifname=t0,script=/x,vhost=on",
+        ),
+        (json!({"type": "bridge", "bridge": "lan"}), "bridge,id=net-net0,br=lan"),
+        (json!({"type": "socket", "options": {"listen": ":9"}}), "socket,id=net-net0,listen=:9"),
+        (
+            json!({"ports": ["8080:80"], "options": {"hostfwd": ["a,id=x", "b"], "restrict": true}}),
+            "user,id=net-net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=a,,id=x,hostfwd=b,restrict=on",
+        ),
+    ] {
+        let argv = argv(json!({ "network": [card] }));
+        assert_eq!(after(&argv, "-netdev"), [expected]);
+        let is_bridge = card["type"] == "bridge";
+        assert_eq!(after(&argv, "-sandbox").is_empty(), is_bridge, "{card}");
+    }
+}

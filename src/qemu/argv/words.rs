@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::definition::types::Part;
 use crate::error::{Error, Result, quote};
 
 /// argv, the program first.
@@ -21,12 +22,24 @@ impl Words {
         self.0.extend(words.map(str::to_owned));
     }
 
-    /// `-name [FIRST,]KEY=VALUE,…`: commas in values are doubled, since QEMU takes a single one for the
-    /// end of the value (`get_opt_value` in its util/qemu-option.c).
+    /// `-name [FIRST,]KEY=VALUE,…`.
     pub(super) fn option(&mut self, name: &str, first: Option<&str>, pairs: &[(&str, &str)]) {
-        let pairs = pairs.iter().map(|(key, value)| format!("{key}={}", value.replace(',', ",,")));
-        let parts: Vec<String> = first.map(str::to_owned).into_iter().chain(pairs).collect();
+        let first = first.map(str::to_owned);
+        let pairs = pairs.iter().map(|(key, value)| pair(key, value));
+        let parts: Vec<String> = first.into_iter().chain(pairs).collect();
         self.verbatim([name, &parts.join(",")]);
+    }
+
+    /// The same of parts that a definition gives.
+    pub(super) fn parts(&mut self, name: &str, parts: &[Part]) {
+        let all: Vec<String> = parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) | Part::Word(text) => doubled(text),
+                Part::Pair(key, value) => pair(key, value),
+            })
+            .collect();
+        self.verbatim([name, &all.join(",")]);
     }
 
     /// `-name {JSON}`, for -blockdev and -device, which take it from QEMU 6.2 on.
@@ -39,6 +52,16 @@ impl Words {
         argv.extend_from_slice(last);
         argv
     }
+}
+
+fn pair(key: &str, value: &str) -> String {
+    format!("{key}={}", doubled(value))
+}
+
+/// A value in option syntax: QEMU takes a single comma for its end (`get_opt_value` in its
+/// util/qemu-option.c), and two for one.
+fn doubled(value: &str) -> String {
+    value.replace(',', ",,")
 }
 
 /// A path as QEMU gets it. Paths of a definition are UTF-8 already; a folder of the host need not be.
