@@ -8,7 +8,7 @@ use crate::crash::assert_nothing_left;
 use crate::harness::{Host, Ran, eventually, run};
 
 /// A small tmpfs, unmounted when it is dropped.
-pub(crate) struct Disk(PathBuf);
+pub(crate) struct Disk(pub(crate) PathBuf);
 
 impl Disk {
     /// None, with the reason printed, where nobody may mount.
@@ -26,13 +26,13 @@ impl Disk {
     }
 
     /// Takes all the room that is left.
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         use std::io::Write;
         let mut filler = std::fs::File::create(self.0.join("filler")).unwrap();
         while filler.write(&[0; 4096]).is_ok_and(|count| count > 0) {}
     }
 
-    fn make_room(&self) {
+    pub(crate) fn make_room(&self) {
         std::fs::remove_file(self.0.join("filler")).unwrap();
     }
 }

@@ -38,6 +38,7 @@ mod removal;
 mod restart;
 mod servers;
 mod snapshot;
+mod snapshot_stopped;
 mod speed;
 mod store;
 mod supervised;
