@@ -222,6 +222,27 @@ fn check_finds_what_a_start_would_miss_and_changes_nothing() {
         .unwrap();
     let ran = host.shell("maqet check -f b.json -o name,ok").exits(2);
     assert_eq!(ran.stdout, "x\ttrue\ny\tfalse\n");
+    // Everything at once, each with its path.
+    std::fs::write(
+        host.root().join("c.json"),
+        r#"{"memroy": 1, "cpu": 0, "binary": "qemu-system-nowhere", "kernel": "/nowhere",
+            "storage": [{"file": "/gone.img", "type": "raw"}, {"size": "1X"}]}"#,
+    )
+    .unwrap();
+    let ran = host.shell("maqet check -f c.json --json").exits(1);
+    let checked = ran.json();
+    let told = checked["problems"].as_array().unwrap();
+    let paths: Vec<&Value> = told.iter().map(|one| &one["path"]).collect();
+    for path in ["memroy", "cpu", "storage[1].size"] {
+        assert_eq!(paths.iter().filter(|found| **found == path).count(), 1, "{checked}");
+    }
+    for words in ["qemu-system-nowhere", "/nowhere", "/gone.img"] {
+        assert!(
+            told.iter().any(|one| one["message"].as_str().unwrap().contains(words)),
+            "{checked}"
+        );
+    }
+    assert_eq!(ran.stderr.lines().count(), told.len(), "{}", ran.stderr);
     assert_eq!(host.maqet(["ls", "-q"]).stdout, "web\n");
     host.maqet(["check"]).exits(2);
 }

@@ -161,8 +161,8 @@ pub(super) const CHECK: Command = Command {
     summary: "find what is wrong with definitions, and start nothing",
     about: "\
 Reads the definitions of VMs, with DEF merged onto them, or those in files, and
-looks whether QEMU and the files that they name are there. Silent when all is
-well.",
+looks whether QEMU and the files that they name are there. Tells everything that
+is wrong at once. Silent when all is well.",
     operands: &[Operand { name: "VM", arity: Arity::Any }],
     definition: true,
     flags: &[],
