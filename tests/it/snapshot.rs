@@ -52,7 +52,7 @@ fn count(line: &str) -> Option<(u64, u64)> {
 /// A host with a guest that counts.
 fn counting(more: &[&str]) -> (Host, Console) {
     let host = Host::new();
-    let words = ["--append", "console=ttyS0 quiet maqet.do=count", "--disk", "16M"];
+    let words = ["--append", "console=ttyS0 quiet maqet.do=count", "--disk", "16M,cache=unsafe"];
     host.add_guest("web", &[&words[..], more].concat());
     host.maqet(["start", "web"]).exits(0);
     let console = Console(host.vm_folder("web").join("console.log"));
@@ -62,7 +62,7 @@ fn counting(more: &[&str]) -> (Host, Console) {
 
 #[test]
 fn memory_and_disk_go_on_from_where_the_snapshot_was_taken_in_every_round() {
-    let (host, console) = counting(&["--disk", "name=data,size=16M"]);
+    let (host, console) = counting(&["--disk", "name=data,size=16M,cache=unsafe"]);
     let (mut saves, mut loads) = (Vec::new(), Vec::new());
     let mut kept = 0;
     for round in 0..ROUNDS {
@@ -160,7 +160,8 @@ fn memory_and_disk_go_on_from_where_the_snapshot_was_taken_in_every_round() {
 #[test]
 fn what_stands_in_the_way_is_told_by_itself_before_anything_is_paused() {
     let host = Host::new();
-    let mut words = vec!["add", "web", "--accel", "tcg", "--memory", "64M", "--disk", "16M"];
+    let mut words =
+        vec!["add", "web", "--accel", "tcg", "--memory", "64M", "--disk", "16M,cache=unsafe"];
     words.extend(["--disk", "name=raw,type=raw,size=1M", "--disk", "name=data,size=1M"]);
     for word in
         ["-blockdev", "null-co,node-name=n0,read-only=on", "-device", "nvme,drive=n0,serial=x"]
