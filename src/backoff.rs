@@ -17,6 +17,11 @@ impl Backoff {
         Backoff { pause: FIRST, deadline }
     }
 
+    /// Goes on until another deadline.
+    pub(crate) fn extend(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// Sleeps the next pause, the last one cut at the deadline; false, at once, when the deadline
     /// has passed.
     pub(crate) fn wait(&mut self) -> bool {

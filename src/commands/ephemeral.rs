@@ -104,6 +104,7 @@ fn overlaid(
             item.insert("backing_format".into(), disk.format.as_str().into());
             item.insert("type".into(), "qcow2".into());
             item.remove("size");
+            item.remove("from");
         }
         match folder {
             Some(folder) => {

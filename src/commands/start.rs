@@ -13,7 +13,7 @@ use super::rehearsal::rehearse;
 use crate::cli::table::Flag;
 use crate::control::ask::{Patience, Question, Reply, ask_one};
 use crate::control::life::{self, Life};
-use crate::control::readiness::{Readiness, wait_for_vm_ready};
+use crate::control::readiness::{Readiness, Until, wait_for_vm_ready};
 use crate::control::spawn::{Start, Started, wait_until_free};
 use crate::definition::name::VmId;
 use crate::definition::types::{Accel, Definition};
@@ -65,15 +65,16 @@ pub(super) fn start_vms(
     let jobs = context.invocation.count(Flag::Jobs).map_or(cpus, |jobs| jobs.max(1) as usize);
     let mut codes = Vec::new();
     for batch in vms.chunks(jobs) {
-        let deadline = context.deadline(START_LIMIT);
-        let begun: Vec<_> = batch.iter().map(|vm| (vm, begin(context, vm, deadline))).collect();
+        let mut until = patience(context);
+        let begin = |vm| (vm, begin(context, vm, until.deadline));
+        let begun: Vec<_> = batch.iter().map(begin).collect();
         // First all definitions, then all waits.
         let handed: Vec<_> = begun
             .into_iter()
             .map(|(vm, begun)| (vm, begun.and_then(|begun| begun.hand_over(context, vm))))
             .collect();
         for (vm, handed) in handed {
-            let outcome = handed.and_then(|begun| begun.finish(context, vm, deadline, &mut say));
+            let outcome = handed.and_then(|begun| begun.finish(context, vm, &mut until, &mut say));
             codes.push(match outcome {
                 Ok(()) => 0,
                 Err(error) => context.tell("cannot start", vm, error),
@@ -118,30 +119,33 @@ impl Begun {
         self,
         context: &Context<'_>,
         vm: &Vm,
-        deadline: Instant,
+        until: &mut Until,
         say: &mut Say<'_>,
     ) -> Result<()> {
         let mut begun = self;
+        let mut copying = Copying::of(context, vm);
         loop {
             begun = match begun {
-                Begun::Live(life) => match settle(context, vm, *life, deadline, say)? {
+                Begun::Live(life) => match settle(context, vm, *life, until, say)? {
                     None => return Ok(()),
                     Some(again) => again,
                 },
-                Begun::Spawned(start) => match start.finish()? {
-                    Started::Now => {
-                        remember(context, vm);
-                        let paused = context.invocation.has(Flag::Paused);
-                        let state = if paused { State::Paused } else { State::Running };
-                        return say(vm, state, true);
+                Begun::Spawned(start) => {
+                    match start.finish(until, &mut |told| copying.note(told))? {
+                        Started::Now => {
+                            remember(context, vm);
+                            let paused = context.invocation.has(Flag::Paused);
+                            let state = if paused { State::Paused } else { State::Running };
+                            return say(vm, state, true);
+                        }
+                        // What the other one has come to meanwhile decides what is left to be done.
+                        Started::ByAnother | Started::TryAgain => {
+                            begin(context, vm, until.deadline)?.hand_over(context, vm)?
+                        }
                     }
-                    // What the other one has come to meanwhile decides what is left to be done.
-                    Started::ByAnother | Started::TryAgain => {
-                        begin(context, vm, deadline)?.hand_over(context, vm)?
-                    }
-                },
+                }
             };
-            if Instant::now() >= deadline {
+            if Instant::now() >= until.deadline {
                 return Err(Error::timeout("it was not up in time"));
             }
         }
@@ -153,7 +157,7 @@ fn settle(
     context: &Context<'_>,
     vm: &Vm,
     life: Life,
-    deadline: Instant,
+    until: &mut Until,
     say: &mut Say<'_>,
 ) -> Result<Option<Begun>> {
     if life.responding == Some(false) {
@@ -161,7 +165,8 @@ fn settle(
             .hint("\"maqet stop --force\" ends it together with its QEMU");
         return Err(life.obstacle.filter(|error| error.kind != silent.kind).unwrap_or(silent));
     }
-    let start_again = || begin(context, vm, deadline)?.hand_over(context, vm).map(Some);
+    let start_again =
+        |until: &Until| begin(context, vm, until.deadline)?.hand_over(context, vm).map(Some);
     match life.state {
         State::Running => {
             context.note(&format!("{} is running already", vm.name));
@@ -176,11 +181,11 @@ fn settle(
             context.note(&format!("{} was paused, and goes on", vm.name));
             say(vm, State::Running, true).map(|()| None)
         }
-        State::Starting => match wait_for_vm_ready(&context.folders, &vm.id, deadline) {
+        State::Starting => match wait_until_ready(context, vm, until) {
             Readiness::Ready => say(vm, State::Running, false).map(|()| None),
             Readiness::Over => {
                 let run = life::last_run(&context.folders.vm(&vm.id));
-                run.and_then(|run| run.error).map_or_else(start_again, Err)
+                run.and_then(|run| run.error).map_or_else(|| start_again(until), Err)
             }
             Readiness::TimedOut(obstacle) => {
                 Err(obstacle.unwrap_or_else(|| Error::timeout("it was not up in time")))
@@ -188,11 +193,51 @@ fn settle(
         },
         _ => {
             context.note(&format!("{} is stopping; waiting for its end", vm.name));
-            if !wait_until_free(&mission(context, vm)?, deadline)? {
+            if !wait_until_free(&mission(context, vm)?, until.deadline)? {
                 return Err(Error::timeout("its previous run did not end in time")
                     .hint("\"maqet stop --force\" ends it at once"));
             }
-            start_again()
+            start_again(until)
+        }
+    }
+}
+
+/// Waits for a VM that another command starts, or one that is started again.
+fn wait_until_ready(context: &Context<'_>, vm: &Vm, until: &mut Until) -> Readiness {
+    let mut copying = Copying::of(context, vm);
+    wait_for_vm_ready(&context.folders, &vm.id, until, &mut |told| copying.note(told))
+}
+
+/// How long a start is waited for. A `--timeout` holds whatever is done in it; else images may be
+/// copied first.
+fn patience(context: &Context<'_>) -> Until {
+    let after_copying = (!context.invocation.has(Flag::Timeout)).then_some(START_LIMIT);
+    Until { deadline: context.deadline(START_LIMIT), after_copying }
+}
+
+/// Tells a person that a start copies an image, and how far it is, when there is news.
+#[derive(Debug)]
+struct Copying<'a> {
+    context: &'a Context<'a>,
+    vm: &'a Vm,
+    /// The tenths of which was told.
+    told: Option<u8>,
+}
+
+impl<'a> Copying<'a> {
+    fn of(context: &'a Context<'a>, vm: &'a Vm) -> Copying<'a> {
+        Copying { context, vm, told: None }
+    }
+
+    /// The runner answered so.
+    fn note(&mut self, message: &str) {
+        let digits = |c: char| c.is_ascii_digit();
+        let number = message.split(|c| !digits(c)).find(|word| !word.is_empty());
+        let tenths =
+            number.and_then(|percent| percent.parse::<u8>().ok()).map_or(0, |all| all / 10);
+        if self.told != Some(tenths) {
+            self.told = Some(tenths);
+            self.context.note(&format!("{}: {message}", self.vm.name));
         }
     }
 }

@@ -6,16 +6,14 @@
 //! ready, and it is compiled for tests alone, so that no start can mistake a socket for a VM.
 //! Both stand on `backoff` and answer with a plain outcome.
 
-#[cfg(test)]
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ask::{Patience, Question, Reply, ask_one};
 use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
 use crate::lock::{self, Holder};
 use crate::paths::Folders;
-use crate::wire::message::{Call, Request};
+use crate::wire::message::{COPYING, Call, Request};
 
 /// How a wait for a VM ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,21 +26,47 @@ pub(crate) enum Readiness {
     TimedOut(Option<Error>),
 }
 
-/// Retries a blocking, authenticated ping until it answers, the VM's lock comes free, or `deadline`
+/// How long a VM is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Until {
+    pub(crate) deadline: Instant,
+    /// The time that a start has left once it copies no more images. `None`: the deadline stands,
+    /// whatever is being copied.
+    pub(crate) after_copying: Option<Duration>,
+}
+
+/// Retries a blocking, authenticated ping until it answers, the VM's lock comes free, or the deadline
 /// passes. A ping that reaches a runner in the middle of a start is answered when the start is over,
 /// so that most often the second attempt is the last.
 ///
+/// Only a runner that copies images, which takes as long as it takes, answers at once that it does, and
+/// the deadline moves: each such answer proves that it goes on, and the runner itself limits the copy.
+/// So the wait ends in any case: with the copy's own limit, or because the answers cease. `copying`
+/// is told each answer.
+///
 /// For a file alone, in tests, there is `wait_for_socket_exists`: it tells nothing of QEMU.
-pub(crate) fn wait_for_vm_ready(folders: &Folders, id: &str, deadline: Instant) -> Readiness {
-    let mut backoff = Backoff::until(deadline);
+pub(crate) fn wait_for_vm_ready(
+    folders: &Folders,
+    id: &str,
+    until: &mut Until,
+    copying: &mut dyn FnMut(&str),
+) -> Readiness {
+    let mut backoff = Backoff::until(until.deadline);
     let mut obstacle = None;
     loop {
-        match ping(folders, id, deadline) {
+        match ping(folders, id, until.deadline) {
             Reply::Answer(Ok(pong)) if pong == "pong" => {
                 log::debug!("{id}: pong");
                 return Readiness::Ready;
             }
             Reply::NoRunner => return Readiness::Over,
+            Reply::Answer(Err(error)) if error.message.starts_with(COPYING) => {
+                copying(&error.message);
+                if let Some(more) = until.after_copying {
+                    until.deadline = Instant::now() + more;
+                    backoff.extend(until.deadline);
+                }
+            }
             Reply::Answer(answer) => log::debug!("{id}: no pong: {answer:?}"),
             Reply::Silent(error) | Reply::Late(error) => {
                 log::debug!("{id}: {error}");
@@ -98,6 +122,11 @@ mod tests {
         folders
     }
 
+    fn wait(folders: &Folders, deadline: Instant) -> Readiness {
+        let mut until = Until { deadline, after_copying: None };
+        wait_for_vm_ready(folders, ID, &mut until, &mut |_| {})
+    }
+
     #[test]
     fn a_socket_is_seen_when_it_appears_and_not_before() {
         let root = Folder::new();
@@ -117,7 +146,7 @@ mod tests {
         let _server = OpenServer::on(&runtime.socket());
         std::os::unix::fs::symlink(runtime.path(), folders.live_link(ID)).unwrap();
         let before = Instant::now();
-        let outcome = wait_for_vm_ready(&folders, ID, before + Duration::from_secs(5));
+        let outcome = wait(&folders, before + Duration::from_secs(5));
         assert_eq!(outcome, Readiness::Over);
         assert!(before.elapsed() < Duration::from_secs(1));
     }
@@ -134,7 +163,7 @@ mod tests {
         // Another process holds the lock, as a runner would.
         let holder = crate::testing::LockHolder::of(&folders.vm(ID).lock());
         let deadline = Instant::now() + Duration::from_millis(400);
-        let outcome = wait_for_vm_ready(&folders, ID, deadline);
+        let outcome = wait(&folders, deadline);
         let Readiness::TimedOut(Some(error)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(error.kind, Kind::Permission, "{error}");
         drop(holder);

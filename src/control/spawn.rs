@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::life;
-use super::readiness::{Readiness, wait_for_vm_ready};
+use super::readiness::{Readiness, Until, wait_for_vm_ready};
 use crate::backoff;
 use crate::error::{Error, Result};
 use crate::lock;
@@ -94,13 +94,17 @@ impl Start {
         order.and(Err(Error::not_found("there is no such VM any more")))
     }
 
-    /// Waits until the VM is up.
+    /// Waits until the VM is up; for `until` and `copying` see [`wait_for_vm_ready`].
     ///
     /// # Errors
     /// Why it did not come up: in the runner's words, which are QEMU's where QEMU said something.
-    pub(crate) fn finish(mut self) -> Result<Started> {
+    pub(crate) fn finish(
+        mut self,
+        until: &mut Until,
+        copying: &mut dyn FnMut(&str),
+    ) -> Result<Started> {
         let id = self.mission.id.to_string();
-        match wait_for_vm_ready(&self.mission.folders, &id, self.deadline) {
+        match wait_for_vm_ready(&self.mission.folders, &id, until, copying) {
             Readiness::Ready if self.ours => Ok(Started::Now),
             Readiness::Ready => Ok(Started::ByAnother),
             Readiness::Over if self.ours => Err(self.last_words()),

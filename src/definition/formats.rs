@@ -28,7 +28,7 @@ pub(crate) fn fill_in(
                 continue;
             }
             let is_made = file == "file"
-                && ["size", "backing_file"]
+                && ["size", "from", "backing_file"]
                     .iter()
                     .any(|key| disk.get(*key).is_some_and(|value| !value.is_null()));
             let found = match look(Path::new(path))? {

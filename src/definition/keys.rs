@@ -181,7 +181,7 @@ pub(crate) const STORAGE: &[Key] = &[
         "none",
         "how large the image is made where it does not exist",
     ),
-    later("from", Kind::Path, "none", "an image to copy at the first start"),
+    now("from", Kind::Path, "none", "an image to copy at the first start"),
     now(
         "interface",
         one_of(&["virtio", "scsi", "sata", "ide", "nvme", "usb", "none"], &[]),

@@ -6,6 +6,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::definition::types::{Disk, Format};
 use crate::error::{Error, Result, quote};
 
@@ -134,6 +136,62 @@ pub(crate) fn check_backing(format: Format, path: &Path, header: &Header) -> Res
         ))
         .hint("qemu-img convert makes one image of them")),
         _ => Ok(()),
+    }
+}
+
+/// Refuses an image to be copied that names another file.
+pub(crate) fn check_original(path: &Path, header: &Header) -> Result<()> {
+    match held_to(header.format(), path, header)? {
+        Header::Qcow2 { backing_file: Some(named), .. } => Err(Error::usage(format!(
+            "the image {} stands on {}: it cannot be copied by itself",
+            shown(path),
+            shown(&resolved(path, named))
+        ))
+        .hint("qemu-img convert makes one image of them")),
+        _ => Ok(()),
+    }
+}
+
+/// What `qemu-img info --output=json` says of an image that it was given by its path and its format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Info {
+    /// What the guest sees, in bytes.
+    pub(crate) virtual_size: u64,
+    /// Every file that it names, the image itself too where it does.
+    pub(crate) names: Vec<String>,
+}
+
+impl Info {
+    /// Reads qemu-img's answer.
+    ///
+    /// # Errors
+    /// `Kind::Failed` for what is no such answer.
+    pub(crate) fn read(answer: &[u8]) -> Result<Info> {
+        let unread = |why: &str| Error::failed(format!("cannot read what qemu-img says: {why}"));
+        let info: Value =
+            serde_json::from_slice(answer).map_err(|error| unread(&error.to_string()))?;
+        let virtual_size =
+            info["virtual-size"].as_u64().ok_or_else(|| unread("there is no virtual-size"))?;
+        let data = &info["format-specific"]["data"];
+        let extents = data["extents"].as_array().into_iter().flatten();
+        let named = [&info["backing-filename"], &info["full-backing-filename"], &data["data-file"]];
+        let named = named.into_iter().chain(extents.map(|extent| &extent["filename"]));
+        let names = named.filter_map(Value::as_str).map(str::to_owned).collect();
+        Ok(Info { virtual_size, names })
+    }
+}
+
+/// Refuses an image of another program that names any file but itself. Its header has been looked at
+/// before: what would make qemu-img open another file to tell this is refused there.
+pub(crate) fn check_info(path: &Path, info: &Info) -> Result<()> {
+    match info.names.iter().map(|named| resolved(path, named)).find(|named| named != path) {
+        None => Ok(()),
+        Some(other) => Err(Error::usage(format!(
+            "the image {} names {}, which is not supported",
+            shown(path),
+            shown(&other)
+        ))
+        .hint("qemu-img convert makes one image of them")),
     }
 }
 

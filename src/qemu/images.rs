@@ -9,8 +9,8 @@ use crate::definition::types::Disk;
 use crate::error::{Error, Result, quote};
 use crate::paths::VmFolder;
 use crate::private::make_private;
-use crate::qemu::image;
-use crate::qemu::look::look;
+use crate::qemu::copy::Runs;
+use crate::qemu::look::{examine, examine_backing};
 use crate::qemu::make::make;
 
 /// What the images of a VM turned out to be.
@@ -23,31 +23,34 @@ pub(crate) struct Images {
 }
 
 /// Looks at every image of these disks and makes those that are to be made. Only a holder of the VM's
-/// lock, or who works for the one that runs it, calls this.
+/// lock, or who works for the one that runs it, calls this. `copies` runs what copies images.
 ///
 /// # Errors
 /// For an image that names a file that its disk does not name, before anything opens that file; for
 /// one that is missing; in qemu-img's words where it cannot be made.
-pub(crate) fn prepare(storage: &[Disk], id: &str, folder: &VmFolder) -> Result<Images> {
+pub(crate) fn prepare(
+    storage: &[Disk],
+    id: &str,
+    folder: &VmFolder,
+    copies: &mut Runs<'_>,
+) -> Result<Images> {
     let mut images = Images::default();
     for disk in storage {
         let path = disk.path(folder.path());
         if let Some(backing) = &disk.backing {
-            let (header, is_device) =
-                look(&backing.file)?.ok_or_else(|| missing(disk, &backing.file))?;
-            image::check_backing(backing.format, &backing.file, &header)?;
+            let is_device =
+                examine_backing(backing)?.ok_or_else(|| missing(disk, &backing.file))?;
             images.block_devices.extend(is_device.then(|| backing.file.clone()));
         }
-        match look(&path)? {
-            Some((header, is_device)) => {
-                image::check(disk, &path, &header)?;
+        match examine(disk, &path)? {
+            Some(is_device) => {
                 images.block_devices.extend(is_device.then_some(path));
             }
             None if disk.is_made_when_absent() => {
                 if disk.file.is_none() {
                     make_private(&folder.disks())?;
                 }
-                make(disk, id, &path)?;
+                make(disk, id, &path, copies)?;
                 images.created.push(path);
             }
             None => return Err(missing(disk, &path)),
@@ -94,13 +97,13 @@ mod tests {
             {"name": "a", "size": "1G"},
             {"name": "b, c=d".replace([',', ' ', '='], "."), "type": "raw", "size": "64M"},
         ]));
-        let made = prepare(&storage, "id", &folder).unwrap().created;
+        let made = prepare(&storage, "id", &folder, &mut |img| img.run()).unwrap().created;
         assert_eq!(made, [folder.disks().join("a.qcow2"), folder.disks().join("b..c.d.raw")]);
         for path in &made {
             assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777 & 0o077, 0);
         }
         assert_eq!(std::fs::metadata(&made[1]).unwrap().len(), 64 << 20);
-        assert!(prepare(&storage, "id", &folder).unwrap().created.is_empty());
+        assert!(prepare(&storage, "id", &folder, &mut |img| img.run()).unwrap().created.is_empty());
         assert_eq!(std::fs::read_dir(folder.disks()).unwrap().count(), 2);
     }
 
@@ -111,6 +114,7 @@ mod tests {
             &disks(json!([{"file": "/nonexistent/a.img", "type": "raw"}])),
             "id",
             &folder(&root),
+            &mut |img| img.run(),
         )
         .unwrap_err();
         assert!(error.message.contains("/nonexistent/a.img") && error.hint.is_some(), "{error}");
@@ -122,7 +126,8 @@ mod tests {
         let fifo = root.path().join("fifo");
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let storage = json!([{"file": fifo, "type": "raw"}]);
-        let error = prepare(&disks(storage), "id", &folder(&root)).unwrap_err();
+        let error =
+            prepare(&disks(storage), "id", &folder(&root), &mut |img| img.run()).unwrap_err();
         assert!(error.message.contains("neither a file nor a block device"), "{error}");
     }
 
@@ -134,7 +139,9 @@ mod tests {
         // A size that qemu-img refuses, or none at all where the reader refuses it first.
         let map = json!({ "storage": storage });
         if let Ok(definition) = Definition::read(map.as_object().unwrap()) {
-            assert!(prepare(&definition.storage, "id", &folder(&root)).is_err());
+            assert!(
+                prepare(&definition.storage, "id", &folder(&root), &mut |img| img.run()).is_err()
+            );
         }
         let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().flatten().collect();
         assert!(left.iter().all(|entry| entry.file_name() == "vms"), "{left:?}");

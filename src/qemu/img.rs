@@ -6,11 +6,11 @@
 //! here.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::program;
@@ -60,6 +60,16 @@ impl<'a> Img<'a> {
         Img { limit, memory: MEMORY_TO_COPY, interrupt, ..self }
     }
 
+    /// The same, ended when `interrupt` can be read.
+    pub(crate) fn interrupted_by(self, interrupt: BorrowedFd<'_>) -> Img<'_> {
+        Img {
+            words: self.words,
+            limit: self.limit,
+            memory: self.memory,
+            interrupt: Some(interrupt),
+        }
+    }
+
     /// Runs it to its end.
     ///
     /// # Errors
@@ -91,19 +101,36 @@ impl<'a> Img<'a> {
     /// # Errors
     /// As of [`Img::run`], and those of `heard`.
     pub(crate) fn hear(self, mut heard: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let interrupt = self.interrupt;
+        let mut run = self.begin()?;
+        while !run.is_over() {
+            let fds: Vec<_> =
+                run.sources().chain(interrupt).map(|fd| (fd, Interest::Read)).collect();
+            let ready = sys::poll(&fds, Some(run.deadline()))
+                .map_err(|error| Error::io("listen to qemu-img", &error))?;
+            let own = run.sources().count();
+            if ready.get(own).is_some_and(|interrupted| *interrupted) {
+                return Err(Error::timeout("it was interrupted"));
+            }
+            run.turn(&mut heard)?;
+        }
+        run.end()
+    }
+
+    /// Begins it, for a caller that has more to do meanwhile than to wait for an interrupt.
+    ///
+    /// # Errors
+    /// Where there is no qemu-img, or it cannot be started.
+    pub(crate) fn begin(self) -> Result<Run> {
         let cannot = |error| Error::io("run qemu-img", &error);
         log::debug!("qemu-img {:?}", self.words);
         let deadline = Instant::now() + self.limit;
         let mut child = Running(self.command(&find()?).spawn().map_err(cannot)?);
-        let said = listen(&mut child.0, deadline, self.interrupt, &mut heard)?;
-        let status = child.0.wait().map_err(cannot)?;
-        match (status.success(), status.code()) {
-            (true, _) => Ok(()),
-            (false, Some(_)) => Err(Error::failed("qemu-img failed").quoting(&said)),
-            (false, None) => {
-                Err(Error::failed(format!("qemu-img was ended ({status})")).quoting(&said))
-            }
+        let (stdout, stderr) = (child.0.stdout.take(), child.0.stderr.take());
+        for pipe in [stdout.as_ref().map(AsFd::as_fd), stderr.as_ref().map(AsFd::as_fd)] {
+            pipe.map(sys::set_nonblocking).transpose().map_err(cannot)?;
         }
+        Ok(Run { child, stdout, stderr, said: Vec::new(), deadline })
     }
 
     fn command(&self, program: &PathBuf) -> Command {
@@ -151,7 +178,87 @@ pub(crate) fn step(mut words: impl Iterator<Item = OsString>) -> Error {
     Error::io(format_args!("execute {}", program.display()), &error)
 }
 
+/// A qemu-img at work; it ends with its owner.
+#[derive(Debug)]
+pub(crate) struct Run {
+    child: Running,
+    /// `None` once it has been heard to its end, as is the next.
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    /// The beginning of standard error.
+    said: Vec<u8>,
+    deadline: Instant,
+}
+
+impl Run {
+    /// What can be read when there is something to take.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let out = self.stdout.as_ref().map(AsFd::as_fd);
+        out.into_iter().chain(self.stderr.as_ref().map(AsFd::as_fd))
+    }
+
+    /// When its time is over.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether it has closed both outputs, and so is ending.
+    pub(crate) fn is_over(&self) -> bool {
+        self.stdout.is_none() && self.stderr.is_none()
+    }
+
+    /// Takes what there is, without waiting; `heard` gets what came on standard output.
+    ///
+    /// # Errors
+    /// `Kind::Timeout` where its time is over; those of `heard`.
+    pub(crate) fn turn(&mut self, heard: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let cannot = |error| Error::io("listen to qemu-img", &error);
+        let mut block = vec![0; BLOCK];
+        match read_some(&mut self.stdout, &mut block).map_err(cannot)? {
+            0 => {}
+            count => heard(&block[..count])?,
+        }
+        let count = read_some(&mut self.stderr, &mut block).map_err(cannot)?;
+        let room = COMPLAINT_LIMIT - self.said.len();
+        self.said.extend_from_slice(&block[..count.min(room)]);
+        match self.is_over() || Instant::now() < self.deadline {
+            true => Ok(()),
+            false => Err(Error::timeout("qemu-img took too long")),
+        }
+    }
+
+    /// How it ended, once it is over.
+    ///
+    /// # Errors
+    /// `Kind::Failed`, in its own words.
+    pub(crate) fn end(mut self) -> Result<()> {
+        let cannot = |error| Error::io("run qemu-img", &error);
+        let status = self.child.0.wait().map_err(cannot)?;
+        let said = String::from_utf8_lossy(&self.said);
+        match (status.success(), status.code()) {
+            (true, _) => Ok(()),
+            (false, Some(_)) => Err(Error::failed("qemu-img failed").quoting(&said)),
+            (false, None) => {
+                Err(Error::failed(format!("qemu-img was ended ({status})")).quoting(&said))
+            }
+        }
+    }
+}
+
+/// Reads once, and closes the pipe at its end; 0 where there is nothing now.
+fn read_some(pipe: &mut Option<impl Read>, block: &mut [u8]) -> std::io::Result<usize> {
+    let Some(open) = pipe else { return Ok(0) };
+    match open.read(block) {
+        Ok(0) => *pipe = None,
+        Ok(count) => return Ok(count),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(0)
+}
+
 /// A child that does not outlive its owner.
+#[derive(Debug)]
 struct Running(Child);
 
 impl Drop for Running {
@@ -169,55 +276,6 @@ fn find() -> Result<PathBuf> {
         }
         _ => error,
     })
-}
-
-/// Hears both outputs to their ends; the beginning of standard error is the result.
-fn listen(
-    child: &mut Child,
-    deadline: Instant,
-    interrupt: Option<BorrowedFd<'_>>,
-    heard: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<String> {
-    let cannot = |error| Error::io("listen to qemu-img", &error);
-    let (mut stdout, mut stderr) = (child.stdout.take(), child.stderr.take());
-    let mut said = Vec::new();
-    let mut block = vec![0; BLOCK];
-    while stdout.is_some() || stderr.is_some() {
-        let out = stdout.as_ref().map(|pipe| (0, pipe.as_fd()));
-        let err = stderr.as_ref().map(|pipe| (1, pipe.as_fd()));
-        let sources: Vec<_> =
-            out.into_iter().chain(err).chain(interrupt.map(|fd| (2, fd))).collect();
-        let fds: Vec<_> = sources.iter().map(|(_, fd)| (*fd, Interest::Read)).collect();
-        let ready = sys::poll(&fds, Some(deadline)).map_err(cannot)?;
-        let ready: Vec<u8> =
-            sources.iter().zip(ready).filter(|(_, ready)| *ready).map(|((n, _), _)| *n).collect();
-        if ready.contains(&2) {
-            return Err(Error::timeout("it was interrupted"));
-        }
-        if ready.contains(&0)
-            && let Some(pipe) = &mut stdout
-        {
-            match pipe.read(&mut block).map_err(cannot)? {
-                0 => stdout = None,
-                count => heard(&block[..count])?,
-            }
-        }
-        if ready.contains(&1)
-            && let Some(pipe) = &mut stderr
-        {
-            match pipe.read(&mut block).map_err(cannot)? {
-                0 => stderr = None,
-                count => {
-                    let room = COMPLAINT_LIMIT - said.len();
-                    said.extend_from_slice(&block[..count.min(room)]);
-                }
-            }
-        }
-        if ready.is_empty() && Instant::now() >= deadline {
-            return Err(Error::timeout("qemu-img took too long"));
-        }
-    }
-    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! Looks at an image file: its first bytes and its kind, never more, and never for long.
+//! Looks at an image file: its first bytes and its kind, and what qemu-img says of one that is neither
+//! raw nor qcow2. What it finds is judged by `image`; nothing is changed here.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-use super::image::{Header, LARGEST_HEADER};
+use super::image::{self, Header, Info, LARGEST_HEADER};
+use super::img::Img;
+use crate::definition::types::{Backing, Disk, Format};
 use crate::error::{Error, Result};
 use crate::sys;
 
@@ -30,4 +33,44 @@ pub(crate) fn look(path: &Path) -> Result<Option<(Header, bool)>> {
         ..error
     })?;
     Ok(Some((header, kind.is_block_device())))
+}
+
+/// The image of a disk at `path`, held to what the definition says of it: whether it is a block
+/// device; `None` where there is nothing.
+///
+/// # Errors
+/// `Kind::Usage` for an image that names a file which the definition does not, or is not of its type.
+pub(crate) fn examine(disk: &Disk, path: &Path) -> Result<Option<bool>> {
+    let Some((header, is_device)) = look(path)? else { return Ok(None) };
+    image::check(disk, path, &header)?;
+    info_of_foreign(path, disk.format)?;
+    Ok(Some(is_device))
+}
+
+/// The same for the image on which a disk stands.
+///
+/// # Errors
+/// As of [`examine`].
+pub(crate) fn examine_backing(backing: &Backing) -> Result<Option<bool>> {
+    let Some((header, is_device)) = look(&backing.file)? else { return Ok(None) };
+    image::check_backing(backing.format, &backing.file, &header)?;
+    info_of_foreign(&backing.file, backing.format)?;
+    Ok(Some(is_device))
+}
+
+/// What qemu-img says of an image of another program, whose header has been judged already: to learn
+/// this no other file is opened. `None` for raw and qcow2, whose header tells it all at no cost.
+pub(super) fn info_of_foreign(path: &Path, format: Format) -> Result<Option<Info>> {
+    if format.is_written() {
+        return Ok(None);
+    }
+    // Without -U an image in use could not be looked at.
+    let info = Img::new(["info", "--output=json", "-U", "-f", format.as_str()]).word(path);
+    let about = |error: Error| Error {
+        message: format!("cannot look at the image {}: {}", path.display(), error.message),
+        ..error
+    };
+    let info = Info::read(&info.output().map_err(about)?).map_err(about)?;
+    image::check_info(path, &info)?;
+    Ok(Some(info))
 }

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::copy::{Original, Runs};
 use super::img::Img;
 use crate::definition::types::{Disk, Format};
 use crate::error::{Error, Result};
@@ -25,20 +26,21 @@ fn unfinished(path: &Path, id: &str, name: &str) -> PathBuf {
 }
 
 /// Makes the image of a disk of the VM `id` at `path`, 0600. Only a holder of the VM's lock, or its
-/// runner's client while it runs, makes one of a name.
+/// runner's client while it runs, makes one of a name. `run` runs the qemu-img that copies its `from`.
 ///
 /// # Errors
 /// In qemu-img's words, or the system's; nothing is left then.
-pub(crate) fn make(disk: &Disk, id: &str, path: &Path) -> Result<()> {
+pub(crate) fn make(disk: &Disk, id: &str, path: &Path, run: &mut Runs<'_>) -> Result<()> {
     let cannot = |error| Error::io(format_args!("make the image {}", path.display()), &error);
     let unfinished = unfinished(path, id, disk.name.as_str());
     match std::fs::remove_file(&unfinished) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
         _ => {}
     }
-    let made = match disk.format {
-        Format::Raw => make_raw(disk, &unfinished).map_err(cannot),
-        format => make_formatted(disk, format, &unfinished),
+    let made = match (&disk.from, disk.format) {
+        (Some(from), format) => copy(disk, from, format, &unfinished, run),
+        (None, Format::Raw) => make_raw(disk, &unfinished).map_err(cannot),
+        (None, format) => make_formatted(disk, format, &unfinished),
     };
     let finished = made.and_then(|()| {
         let private = std::fs::Permissions::from_mode(0o600);
@@ -50,6 +52,12 @@ pub(crate) fn make(disk: &Disk, id: &str, path: &Path) -> Result<()> {
         let _ = std::fs::remove_file(&unfinished);
     }
     finished
+}
+
+fn copy(disk: &Disk, from: &Path, format: Format, path: &Path, run: &mut Runs<'_>) -> Result<()> {
+    let original = Original::look(from)?;
+    original.check_size(disk)?;
+    original.copy(path, format, disk.size, run)
 }
 
 fn make_raw(disk: &Disk, path: &Path) -> std::io::Result<()> {

@@ -5,6 +5,7 @@
 //! a process, qemu-img, with which `make` makes images.
 
 pub(crate) mod argv;
+pub(crate) mod copy;
 pub(crate) mod hint;
 pub(crate) mod image;
 pub(crate) mod images;

@@ -7,6 +7,7 @@
 //! a crash between any two of them leaves nothing that the next command does not put right.
 
 mod again;
+mod copying;
 mod front;
 mod home;
 pub(crate) mod launch;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use self::again::Again;
+use self::copying::Copying;
 use self::front::Front;
 use self::home::Home;
 use self::launch::{Leave, QemuEnds};
@@ -45,6 +47,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
 use crate::private::check_private;
+use crate::qemu::copy::Runs;
 use crate::qemu::{argv, images, machine, program};
 use crate::sys;
 use crate::time::Timestamp;
@@ -188,7 +191,7 @@ struct Held<'a> {
 fn run(
     mission: &Mission,
     held: &Held<'_>,
-    signals: Signals,
+    mut signals: Signals,
     starter: &mut Starter,
     record: &mut Record,
     (order, place): (Order, Place),
@@ -199,7 +202,7 @@ fn run(
         .map_err(|error| Error::io("name the process", &error))?;
     let id = mission.id.to_string();
     let (mut home, listener, key) = Home::make(&mission.folders, &id)?;
-    let sessions = Sessions::new(listener, id, key);
+    let mut sessions = Sessions::new(listener, id, key);
     let terms = Terms {
         start_paused: order.paused,
         start_limit: order.start_limit(),
@@ -209,26 +212,39 @@ fn run(
     let restart = if place.front.is_some() { Restart::Never } else { vm.restart };
     let words = order.definition;
     let recipe = Recipe { mission, held, name: &name, words, definition: vm };
-    let ended = recipe.spawn().and_then(|(facts, qemu)| {
-        let supervisor = Supervisor {
-            recipe,
-            terms,
-            again: Again::new(restart),
-            machine: Machine::new(terms, facts.spawned),
-            facts,
-            qemu,
-            sessions,
-            signals,
-            starter,
-            home: &mut home,
-            record,
-            lost: held.lost.clone(),
-            front: place.front,
-            since: Timestamp::now(),
-            waiting: Vec::new(),
-        };
-        supervisor.run().map_err(|error| Error::io("wait for QEMU", &error))
-    });
+    let mut copying = Copying {
+        recipe: &recipe,
+        sessions: &mut sessions,
+        signals: &mut signals,
+        starter,
+        home: &mut home,
+        since: Timestamp::now(),
+        asked_by: None,
+        waiting: Vec::new(),
+    };
+    let ended = match recipe.spawn(&mut |img| copying.run(img)) {
+        Err(error) => copying.end(error),
+        Ok((facts, qemu)) => {
+            let supervisor = Supervisor {
+                recipe,
+                terms,
+                again: Again::new(restart),
+                machine: Machine::new(terms, facts.spawned),
+                facts,
+                qemu,
+                sessions,
+                signals,
+                starter,
+                home: &mut home,
+                record,
+                lost: held.lost.clone(),
+                front: place.front,
+                since: Timestamp::now(),
+                waiting: Vec::new(),
+            };
+            supervisor.run().map_err(|error| Error::io("wait for QEMU", &error))
+        }
+    };
     home.remove();
     ended
 }
@@ -245,8 +261,9 @@ struct Recipe<'a> {
 }
 
 impl Recipe<'_> {
-    fn spawn(&self) -> Result<(Facts, Qemu)> {
-        start_qemu(self.mission, self.held, self.name, &self.definition)
+    /// Starts QEMU; `copies` runs what copies the images that are not there yet.
+    fn spawn(&self, copies: &mut Runs<'_>) -> Result<(Facts, Qemu)> {
+        start_qemu(self, copies)
     }
 
     /// Keeps the next QEMU to the machine that this one has: another version of the program may lie
@@ -264,16 +281,12 @@ impl Recipe<'_> {
 }
 
 /// Makes the disks and QEMU's descriptors, and spawns QEMU.
-fn start_qemu(
-    mission: &Mission,
-    held: &Held<'_>,
-    name: &VmName,
-    definition: &Definition,
-) -> Result<(Facts, Qemu)> {
+fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu)> {
+    let Recipe { mission, held, name, definition, .. } = recipe;
     let Held { folder, guard, lost } = held;
     let cannot = |error| Error::io("make QEMU's descriptors", &error);
     let id = mission.id.to_string();
-    let images = images::prepare(&definition.storage, &id, folder)?;
+    let images = images::prepare(&definition.storage, &id, folder, copies)?;
     let binary = find_binary(definition)?;
     let host = argv::Host { binary, kvm: sys::kvm_opens(), block_devices: images.block_devices };
 

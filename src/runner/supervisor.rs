@@ -36,6 +36,7 @@ use crate::wire::status::{State, Status};
 mod ends;
 mod serve;
 
+pub(super) use self::ends::start_error;
 use self::serve::{Until, Waiting};
 
 /// What does not change while QEMU lives.
@@ -190,6 +191,8 @@ impl Supervisor<'_> {
                     self.tell(Input::StarterLeft);
                 }
             }
+            // Nothing is copied any more.
+            Source::Copy => {}
             Source::Listener => self.sessions.accept(),
             Source::Session(number) => self.sessions.turn(number),
         }

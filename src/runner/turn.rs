@@ -18,6 +18,8 @@ pub(super) enum Source {
     Agent,
     /// QEMU's process has ended.
     Exit,
+    /// A qemu-img that copies, before there is a QEMU.
+    Copy,
     /// SIGTERM or SIGINT.
     StopSignal,
     /// SIGHUP.

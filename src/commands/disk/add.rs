@@ -3,6 +3,7 @@
 //! The definition comes first, with the note that the image is maqet's own: a kill in between leaves a
 //! VM whose next start makes the image, and no file that nobody knows.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -17,6 +18,7 @@ use crate::definition::merge::{Part, onto};
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk};
 use crate::error::{Error, Result, quote};
+use crate::interrupt::Interrupt;
 use crate::qemu::images;
 
 const SHAPE: Shape = Shape {
@@ -137,8 +139,17 @@ fn store(context: &Context<'_>, target: &Target, plan: &Plan, is_live: bool) -> 
 /// Looks at the image, or makes it; the paths of it that are block devices.
 fn prepare(context: &Context<'_>, vm: &Vm, plan: &Plan) -> Result<Vec<PathBuf>> {
     let folder = context.folders.vm(&vm.id);
-    let found = images::prepare(std::slice::from_ref(&plan.disk), &vm.id, &folder)?;
-    Ok(found.block_devices)
+    let disks = std::slice::from_ref(&plan.disk);
+    // What is killed in the middle of a copy would leave a part of it until the next start.
+    let interrupt = plan.disk.from.is_some().then(Interrupt::heed).transpose()?;
+    let found = images::prepare(disks, &vm.id, &folder, &mut |img| match &interrupt {
+        Some(interrupt) => {
+            let copied = img.interrupted_by(interrupt.as_fd()).run();
+            interrupt.check().and(copied)
+        }
+        None => img.run(),
+    });
+    Ok(found?.block_devices)
 }
 
 /// Makes everything what it was.

@@ -41,6 +41,7 @@ fn a_full_definition_is_read() {
              "interface": "nvme", "media": "disk"},
             {"name": "x", "backing_file": "/base.raw", "backing_format": "raw"},
             {"name": "old", "type": "vmdk", "file": "/old"},
+            {"name": "copy", "from": "/old", "file": "/new"},
             {"name": "src", "type": "virtfs", "path": "/src", "readonly": true},
         ],
         "network": [{"model": "e1000"}, {"name": "off", "type": "none", "mac": "52:54:00:Aa:00:01"}],
@@ -59,7 +60,8 @@ fn a_full_definition_is_read() {
     assert!(vm.autostart);
     assert_eq!(vm.restart, Restart::OnFailure);
     let folder = Path::new("/vm");
-    let [root, second, linked, old] = &vm.storage[..] else { panic!("four disks") };
+    let [root, second, linked, old, copy] = &vm.storage[..] else { panic!("five disks") };
+    assert!(copy.is_made_when_absent() && copy.format == Format::Qcow2);
     assert!(!root.readonly && old.readonly && !old.is_made_when_absent());
     assert_eq!((root.interface, second.interface), (None, Some(Interface::Nvme)));
     let [share] = &vm.shares[..] else { panic!("one share") };
@@ -184,6 +186,15 @@ fn every_refusal_names_the_key_and_the_reason() {
             json!({"storage": [{"size": "1G", "bootindex": -1}]}),
             "storage[0].bootindex: expected a whole number",
         ),
+        (
+            json!({"storage": [{"from": "/a", "backing_file": "/b", "backing_format": "raw"}]}),
+            "storage[0].from: a copy stands on no other image",
+        ),
+        (
+            json!({"storage": [{"file": "/x.iso", "from": "/a"}]}),
+            "storage[0].from: a cdrom takes none",
+        ),
+        (json!({"storage": [{"from": "a"}]}), "storage[0].from: \"a\" is not an absolute path"),
         (
             json!({"storage": [{"size": "1G", "interface": "sata", "readonly": true}]}),
             "storage[0].interface: a disk on sata or ide cannot be read-only\nhint: virtio,",

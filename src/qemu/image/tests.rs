@@ -45,6 +45,7 @@ proptest::proptest! {
     #[test]
     fn any_bytes_behind_the_magic_are_a_header_or_an_error(bytes: Vec<u8>) {
         let _ = Header::read(&[QCOW2_MAGIC, &[0, 0, 0, 3], &bytes].concat());
+        let _ = Info::read(&bytes);
         let _ = Header::read(&[b"KDMV", &[0; 12][..], &bytes].concat());
         let _ = Header::read(&[b"# Disk DescriptorFile\nRW ", &bytes[..]].concat());
     }
@@ -148,6 +149,51 @@ fn an_image_may_name_only_what_the_definition_names() {
             (Err(error), Some(why)) => assert!(error.to_string().contains(why), "{error}"),
             (result, refusal) => panic!("{header:?}: {result:?}, expected {refusal:?}"),
         }
+    }
+}
+
+#[test]
+fn what_qemu_img_says_may_name_the_image_and_nothing_else() {
+    let path = Path::new("/vm/x.vmdk");
+    for (answer, other) in [
+        (r#"{"virtual-size": 5, "filename": "/vm/x.vmdk", "format": "vmdk"}"#, None),
+        (
+            r#"{"virtual-size": 5, "format-specific": {"data": {"extents": [{"filename": "/vm/x.vmdk"}]}}}"#,
+            None,
+        ),
+        (
+            r#"{"virtual-size": 5, "format-specific": {"data": {"extents": [
+                {"filename": "/vm/x.vmdk"}, {"filename": "/etc/passwd"}]}}}"#,
+            Some("/etc/passwd"),
+        ),
+        (
+            r#"{"virtual-size": 5, "format-specific": {"data": {"data-file": "/etc/shadow"}}}"#,
+            Some("/etc/shadow"),
+        ),
+        (r#"{"virtual-size": 5, "backing-filename": "y"}"#, Some("/vm/y")),
+        (r#"{"virtual-size": 5, "full-backing-filename": "nbd://h/"}"#, Some("/vm/nbd:/h")),
+    ] {
+        let info = Info::read(answer.as_bytes()).unwrap();
+        assert_eq!(info.virtual_size, 5);
+        match (check_info(path, &info), other) {
+            (Ok(()), None) => {}
+            (Err(error), Some(other)) => assert!(error.message.contains(other), "{error}"),
+            (result, other) => panic!("{answer}: {result:?}, expected {other:?}"),
+        }
+    }
+    for answer in ["", "[]", "{}", "{\"virtual-size\": -1}", "null"] {
+        assert!(Info::read(answer.as_bytes()).is_err(), "{answer}");
+    }
+}
+
+#[test]
+fn what_is_copied_stands_alone_and_any_format_will_do() {
+    let path = Path::new("/a");
+    for header in [Header::Raw, qcow2("", 0), Header::Foreign(Format::Vdi)] {
+        assert!(check_original(path, &header).is_ok(), "{header:?}");
+    }
+    for header in [qcow2("c", 0), qcow2("", 4), description(None)] {
+        assert!(check_original(path, &header).is_err(), "{header:?}");
     }
 }
 

@@ -11,6 +11,7 @@ use super::serve::Until;
 use super::{Ended, Supervisor};
 use crate::error::{Error, Kind};
 use crate::qemu::hint;
+use crate::runner::copying::not_again;
 use crate::runner::never_started;
 use crate::runner::state::{Machine, Terms};
 use crate::time::Timestamp;
@@ -28,7 +29,7 @@ impl Supervisor<'_> {
     /// The pause is over: the next run begins. Where there comes no QEMU of it, another pause does.
     pub(super) fn spawn_again(&mut self) {
         self.record.begin_next();
-        match self.recipe.spawn() {
+        match self.recipe.spawn(&mut not_again) {
             Ok((facts, qemu)) => {
                 // Nobody is there who would resume it.
                 let terms = Terms { start_paused: false, ..self.terms };
@@ -78,7 +79,7 @@ impl Supervisor<'_> {
 }
 
 /// Why a start failed, in QEMU's own words where it said something.
-fn start_error(end: &End, stderr: &str) -> Error {
+pub(in crate::runner) fn start_error(end: &End, stderr: &str) -> Error {
     let why = match (&end.detail, &end.asked_by) {
         (Some(detail), _) => detail.clone(),
         (None, Some(who)) => format!("it was stopped by {who} before it ran"),
