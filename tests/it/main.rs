@@ -27,6 +27,7 @@ mod foreground;
 mod full_disk;
 mod homeless;
 mod hygiene;
+mod images;
 mod launcher;
 mod life;
 mod limits;
