@@ -33,6 +33,7 @@ mod life;
 mod limits;
 mod misbehaving;
 mod moving;
+mod originals;
 mod protocol;
 mod races;
 mod removal;
