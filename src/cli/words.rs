@@ -33,7 +33,7 @@ const WORDS: &[(&[&str], &str)] = &[
     (&["pack", "archive"], "\"maqet export\" packs a VM into one file"),
     (&["unpack"], "\"maqet import\" makes a VM of what \"maqet export\" has packed"),
     (&["dominfo", "describe"], "\"maqet info\" tells what a VM is made of"),
-    (&["set", "update", "modify", "edit"], "\"maqet apply\" changes a definition"),
+    (&["set", "update", "modify"], "\"maqet apply\" changes a definition"),
     (&["validate", "lint", "verify"], "\"maqet check\" finds what is wrong with definitions"),
     (&["hardreset"], "\"maqet reset\" presses the reset button"),
     (&["config", "get", "dumpxml", "cat"], "\"maqet show\" prints a definition"),

@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     List,
     /// A list of anything, to which every source adds.
     Anything,
+    /// An object of words for QEMU, under any key that QEMU could know.
+    Options,
 }
 
 /// One word of a few.
@@ -251,7 +253,7 @@ pub(crate) const NETWORK: &[Key] = &[
     now("ports", Kind::List, "none", "user: ports of the host that lead into the guest"),
     now("ifname", Kind::Text, "one that QEMU makes", "tap: the interface of the host"),
     now("bridge", Kind::Text, "br0", "bridge: the bridge of the host"),
-    now("options", Kind::Anything, "none", "further options of QEMU's netdev"),
+    now("options", Kind::Options, "none", "further options of QEMU's netdev"),
 ];
 
 /// The row of `name` in a table.
@@ -281,6 +283,7 @@ impl Key {
             Kind::Text => "TEXT",
             Kind::Object(_)
             | Kind::Labels
+            | Kind::Options
             | Kind::Items { .. }
             | Kind::Words
             | Kind::List
@@ -294,6 +297,7 @@ impl Key {
             self.kind,
             Kind::Object(_)
                 | Kind::Labels
+                | Kind::Options
                 | Kind::Items { .. }
                 | Kind::Words
                 | Kind::List
@@ -318,6 +322,7 @@ impl Key {
             Kind::Words | Kind::List if !text.starts_with('[') => Ok(Value::from(vec![text])),
             Kind::Object(_)
             | Kind::Labels
+            | Kind::Options
             | Kind::Items { .. }
             | Kind::Words
             | Kind::List

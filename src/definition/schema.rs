@@ -20,9 +20,16 @@ const PATTERNS: &[(&str, &str)] = &[
     ("storage.serial", "^.{1,20}$"),
     ("storage.tag", "^.{1,31}$"),
     ("network.name", ITEM_NAME),
+    ("network.ifname", INTERFACE_NAME),
+    ("network.bridge", INTERFACE_NAME),
     ("network.mac", "^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"),
 ];
 const ITEM_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,25}$";
+const INTERFACE_NAME: &str = "^[^/: \\n]{1,15}$";
+/// An option of QEMU that stands alone.
+const OPTION: &str = "^-?[A-Za-z0-9][A-Za-z0-9_.-]*$";
+/// What QEMU is given as one word.
+const SCALAR: [&str; 3] = ["string", "number", "boolean"];
 const PORT: &str =
     "^([0-9]{1,3}([.][0-9]{1,3}){3}:)?(auto|[1-9][0-9]{0,4}):[1-9][0-9]{0,4}(/(tcp|udp))?$";
 const DURATION: &str = "^[0-9]+(ms|s|m|h|d)?$";
@@ -98,7 +105,14 @@ fn of_kind(path: &str, kind: &'static Kind) -> Value {
             "type": "array",
             "items": { "type": "string", "pattern": PORT },
         }),
-        Kind::Anything => json!({ "type": ["array", "object"] }),
+        Kind::Options => json!({ "type": "object", "additionalProperties": { "anyOf": [
+            { "type": SCALAR },
+            { "type": "array", "items": { "type": SCALAR } },
+        ]}}),
+        Kind::Anything => json!({ "type": "array", "items": { "anyOf": [
+            { "type": "string", "pattern": OPTION },
+            { "type": "object" },
+        ]}}),
     }
 }
 

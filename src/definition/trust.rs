@@ -23,7 +23,9 @@ fn object(map: &Map<String, Value>, table: &'static [Key], at: &str, found: &mut
         let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
         match keys::find(table, name).map(|key| key.kind) {
             Some(Kind::Program) if !value.is_null() => found.push(shown(&path, value)),
-            Some(Kind::Words | Kind::Anything) if !is_empty(value) => found.push(path),
+            Some(Kind::Words | Kind::Anything | Kind::Options) if !is_empty(value) => {
+                found.push(path)
+            }
             Some(Kind::Path) if leads_out(value) => found.push(shown(&path, value)),
             Some(Kind::Object(inner)) => {
                 if let Value::Object(map) = value {

@@ -24,7 +24,10 @@ pub(super) fn card(item: &Fields<'_>, name: ItemName) -> Result<Card> {
         _ => Link::User,
     };
     for (key, only) in [("ports", "user"), ("ifname", "tap"), ("bridge", "bridge")] {
-        let is_given = item.value(key).is_some_and(|value| *value != Value::Array(Vec::new()));
+        // A merge leaves an empty list where ports are taken back.
+        let is_given = item.value(key).is_some_and(|value| {
+            key != "ports" || value.as_array().is_none_or(|all| !all.is_empty())
+        });
         if is_given && kind != only {
             return Err(item.refuse(key, format!("only a card of type {only} has it")));
         }

@@ -53,6 +53,7 @@ fn is(name: &str, value: &Value) -> bool {
     match name {
         "null" => value.is_null(),
         "boolean" => value.is_boolean(),
+        "number" => value.is_number(),
         "integer" => value.is_u64() || value.is_i64(),
         "string" => value.is_string(),
         "array" => value.is_array(),
@@ -197,7 +198,17 @@ fn samples(kind: &Kind) -> Vec<Value> {
             json!(["0:80"]),
             json!(["1:2/sctp"]),
         ]),
-        Kind::Bool | Kind::Object(_) | Kind::Labels | Kind::Items { .. } | Kind::Anything => {}
+        Kind::Options => all.extend([
+            json!({ "a": ["b", 7, true] }),
+            json!({ "a": { "b": 1 } }),
+            json!({ "a": null }),
+        ]),
+        Kind::Anything => all.extend([
+            json!(["-no-shutdown", "no-reboot"]),
+            json!(["-m 512"]),
+            json!([{ "m": 512 }]),
+        ]),
+        Kind::Bool | Kind::Object(_) | Kind::Labels | Kind::Items { .. } => {}
     }
     all
 }
@@ -221,6 +232,9 @@ fn beside(place: &str, key: &str, value: &Value) -> Value {
         ("storage", "aio") => json!({ "cache": "none", "size": "1G" }),
         ("storage", "size") => json!({ "file": "/x", "type": "qcow2" }),
         ("storage", _) => json!({ "size": "1G" }),
+        ("network", "type") if value == "socket" => json!({ "options": { "listen": ":1" } }),
+        ("network", "ifname") => json!({ "type": "tap" }),
+        ("network", "bridge") => json!({ "type": "bridge" }),
         _ => json!({}),
     }
 }
