@@ -12,7 +12,7 @@ use crate::control::ask::{Patience, Question, Reply, ask_one};
 use crate::control::life::{self, Life};
 use crate::definition::name::VmId;
 use crate::definition::port::Port;
-use crate::definition::types::{Cpu, Definition, Disk, Media};
+use crate::definition::types::{Cpu, Definition, Disk, Display, Media};
 use crate::error::{Error, Result};
 use crate::qemu::{argv, usernet};
 use crate::sys;
@@ -36,6 +36,7 @@ const SHAPE: Shape = Shape {
         "accel",
         "cpus",
         "memory",
+        "display",
         "storage.*",
         "network.*",
         "autostart",
@@ -57,6 +58,8 @@ struct Info {
     accel: String,
     cpus: u32,
     memory: u64,
+    /// Where the guest's screen is: `none`, a window's toolkit, or a server's address.
+    display: String,
     storage: Vec<Drive>,
     network: Vec<Network>,
     autostart: bool,
@@ -139,6 +142,7 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
             Cpu::Topology { sockets, cores, threads } => sockets * cores * threads,
         },
         memory: definition.memory,
+        display: display(&definition.display, folder.path()),
         storage: definition.storage.iter().map(|disk| drive(disk, folder.path())).collect(),
         network: network(&definition, &VmId::parse(&vm.id)?, &host.binary, &live),
         autostart: definition.autostart,
@@ -147,6 +151,25 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
         description: definition.description,
         labels: definition.labels,
     })
+}
+
+/// Where the guest's screen is shown, as viewers take it where one does.
+fn display(display: &Display, folder: &Path) -> String {
+    let (kind, screen) = match display {
+        Display::None => return "none".to_owned(),
+        Display::Gtk => return "gtk".to_owned(),
+        Display::Sdl => return "sdl".to_owned(),
+        Display::Vnc(screen) => ("vnc", screen),
+        Display::Spice(screen) => ("spice", screen),
+    };
+    match (screen.listen, argv::screen_socket(display)) {
+        (Some((address, port)), _) => {
+            format!("{kind}://{}", std::net::SocketAddr::new(address, port))
+        }
+        (None, socket) => {
+            format!("{kind}+unix://{}", folder.join(socket.unwrap_or_default()).display())
+        }
+    }
 }
 
 fn drive(disk: &Disk, folder: &Path) -> Drive {
@@ -234,6 +257,9 @@ fn for_eyes(info: &Info) -> String {
     row("machine", &format!("{}, {} ({})", info.machine, info.accel, info.binary));
     row("cpus", &info.cpus.to_string());
     row("memory", &size(info.memory));
+    if info.display != "none" {
+        row("display", &info.display);
+    }
     for Drive { name, media, r#type, file, size: made, allocated, readonly } in &info.storage {
         let made = made.map(|bytes| format!(", {} in all", size(bytes))).unwrap_or_default();
         let taken = match allocated {

@@ -76,8 +76,8 @@ pub(crate) struct Choice {
     pub(crate) now: &'static [&'static str],
     /// Words that are known and not supported yet.
     pub(crate) later: &'static [&'static str],
-    /// Whether the key takes an object too, which is not supported yet.
-    pub(crate) object_later: bool,
+    /// The keys of the object that may stand for a word; empty where none may.
+    pub(crate) object: &'static [Key],
 }
 
 /// The keys of a definition, in the order in which they are shown.
@@ -96,14 +96,14 @@ pub(crate) const DEFINITION: &[Key] = &[
     now("cpu_model", Kind::Text, "host with KVM, max with TCG", "QEMU's CPU model"),
     now("cpu", Kind::CountOr { min: 1, max: 4096 }, "1", "how many CPUs the guest has"),
     now("memory", Kind::Size(Bare::Mebibytes), "1G", "the guest's memory"),
-    now("firmware", choice(&["bios"], &["uefi"], true), "bios", "what starts the guest"),
+    now("firmware", one_of(&["bios"], &["uefi"]), "bios", "what starts the guest"),
     now("kernel", Kind::Path, "none", "a kernel to start directly"),
     now("initrd", Kind::Path, "none", "the initial RAM disk of that kernel"),
     now("append", Kind::Text, "none", "the command line of that kernel"),
     now("boot", Kind::Object(BOOT), "the firmware's", "from what the firmware starts"),
     now(
         "display",
-        choice(&["none"], &["vnc", "spice", "gtk", "sdl"], true),
+        word_or(&["none", "vnc", "spice", "gtk", "sdl"], DISPLAY),
         "none",
         "where the guest's screen is shown",
     ),
@@ -165,6 +165,19 @@ pub(crate) const CPU: &[Key] = &[
 pub(crate) const BOOT: &[Key] = &[
     now("order", Kind::Text, "the firmware's", "QEMU's drive letters in order, such as cdn"),
     now("menu", Kind::Bool, "false", "the firmware's boot menu"),
+];
+
+/// The keys of `display` as an object, of which one is given.
+pub(crate) const DISPLAY: &[Key] = &[
+    now("vnc", Kind::Object(SCREEN), "on a socket in the VM's folder", "a VNC server"),
+    now("spice", Kind::Object(SCREEN), "on a socket in the VM's folder", "a SPICE server"),
+];
+
+/// The keys of `display.vnc` and `display.spice`.
+pub(crate) const SCREEN: &[Key] = &[
+    now("address", Kind::Text, "127.0.0.1", "an IP address on which it listens"),
+    now("port", count(1, 65535), "none", "a TCP port, in place of the socket"),
+    now("password_file", Kind::Path, "none", "the file that holds the password"),
 ];
 
 /// The keys of an item of `storage`.
@@ -329,6 +342,11 @@ impl Key {
             | Kind::Anything => serde_json::from_str(text).map_err(|error| {
                 Error::usage(format!("{}: {} is not JSON: {error}", self.name, quote(text)))
             }),
+            Kind::Choice(choice) if !choice.object.is_empty() && text.starts_with('{') => {
+                serde_json::from_str(text).map_err(|error| {
+                    Error::usage(format!("{}: {} is not JSON: {error}", self.name, quote(text)))
+                })
+            }
             _ => Ok(text.into()),
         }
     }
@@ -352,15 +370,11 @@ const fn count(min: u64, max: u64) -> Kind {
 }
 
 const fn one_of(now: &'static [&'static str], later: &'static [&'static str]) -> Kind {
-    choice(now, later, false)
+    Kind::Choice(Choice { now, later, object: &[] })
 }
 
-const fn choice(
-    now: &'static [&'static str],
-    later: &'static [&'static str],
-    object_later: bool,
-) -> Kind {
-    Kind::Choice(Choice { now, later, object_later })
+const fn word_or(now: &'static [&'static str], object: &'static [Key]) -> Kind {
+    Kind::Choice(Choice { now, later: &[], object })
 }
 
 #[cfg(test)]

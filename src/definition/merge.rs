@@ -143,6 +143,7 @@ fn paths(map: &mut Map<String, Value>, keys: &'static [Key], folder: &Path) -> R
                 *path = joined(folder, path)?;
             }
             (Some(Kind::Object(inner)), Value::Object(map)) => paths(map, inner, folder)?,
+            (Some(Kind::Choice(choice)), Value::Object(map)) => paths(map, choice.object, folder)?,
             (Some(Kind::Items { keys: inner, .. }), Value::Array(all)) => {
                 for item in all.iter_mut().filter_map(Value::as_object_mut) {
                     paths(item, inner, folder)?;

@@ -33,6 +33,9 @@ pub(crate) fn set(text: &str) -> Result<Map<String, Value>> {
         (Kind::Object(inner), Some(name)) => {
             one(name, json(find(inner, name).map_err(at)?, value).map_err(at)?)
         }
+        (Kind::Choice(choice), Some(name)) if !choice.object.is_empty() => {
+            one(name, json(find(choice.object, name).map_err(at)?, value).map_err(at)?)
+        }
         (Kind::CountOr { .. }, Some(name)) => {
             one(name, json(find(keys::CPU, name).map_err(at)?, value).map_err(at)?)
         }

@@ -13,10 +13,12 @@ use super::units::Limit;
 
 mod arguments;
 mod network;
+mod screen;
 mod storage;
 
 pub(crate) use self::arguments::{Argument, Part};
 pub(crate) use self::network::{Card, Link, Mac, Model};
+pub(crate) use self::screen::{Display, Screen};
 pub(crate) use self::storage::{
     Aio, Backing, Cache, Discard, Disk, Format, Interface, Media, SecurityModel, Share,
 };
@@ -39,6 +41,7 @@ pub(crate) struct Definition {
     pub(crate) memory: u64,
     pub(crate) direct_boot: Option<DirectBoot>,
     pub(crate) boot: Boot,
+    pub(crate) display: Display,
     /// `None`: std where the machine has VGA.
     pub(crate) vga: Option<Vga>,
     /// The items of `storage` that are disks.

@@ -21,6 +21,8 @@ pub(crate) const WORD: &str = "__launch";
 
 /// The variables that QEMU sees, besides `LC_*`.
 const ENVIRONMENT: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
+/// Those by which a window finds its screen, X11's or Wayland's.
+const SCREEN: [&str; 4] = ["DISPLAY", "XAUTHORITY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"];
 /// How much likelier than others QEMU is to be chosen when memory runs out (proc(5)).
 const OOM_SCORE: &str = "200";
 
@@ -39,16 +41,26 @@ pub(super) struct QemuEnds {
 pub(super) struct Leave {
     /// A set-id helper of its own may gain its rights.
     pub(super) rights: bool,
+    /// The variables by which a window finds its screen.
+    pub(super) screen: bool,
 }
 
 impl Leave {
     /// The word by which the step is told.
     fn word(self) -> &'static str {
-        if self.rights { "rights" } else { "-" }
+        match (self.rights, self.screen) {
+            (false, false) => "-",
+            (true, false) => "rights",
+            (false, true) => "screen",
+            (true, true) => "rights,screen",
+        }
     }
 
     fn parse(word: &str) -> Option<Leave> {
-        [Leave::default(), Leave { rights: true }].into_iter().find(|leave| leave.word() == word)
+        let known = |word: &&str| matches!(*word, "-" | "rights" | "screen");
+        let words: Vec<&str> = word.split(',').collect();
+        let leave = Leave { rights: words.contains(&"rights"), screen: words.contains(&"screen") };
+        words.iter().all(known).then_some(leave)
     }
 }
 
@@ -93,7 +105,7 @@ pub(crate) fn step(mut words: impl Iterator<Item = OsString>) -> Error {
     let leave = words.next().and_then(|word| Leave::parse(word.to_str()?));
     let (Some(leave), Some(program)) = (leave, words.next()) else { return usage() };
     match shed(runner, leave) {
-        Ok(()) => become_qemu(&program, words),
+        Ok(()) => become_qemu(&program, words, leave),
         Err(error) => error,
     }
 }
@@ -120,9 +132,13 @@ fn write_oom_score() -> std::io::Result<()> {
     File::options().write(true).open("/proc/self/oom_score_adj")?.write_all(OOM_SCORE.as_bytes())
 }
 
-fn become_qemu(program: &OsStr, argv: impl Iterator<Item = OsString>) -> Error {
+fn become_qemu(program: &OsStr, argv: impl Iterator<Item = OsString>, leave: Leave) -> Error {
     let environment = std::env::vars_os().filter(|(name, _)| {
-        name.to_str().is_some_and(|name| ENVIRONMENT.contains(&name) || name.starts_with("LC_"))
+        name.to_str().is_some_and(|name| {
+            ENVIRONMENT.contains(&name)
+                || name.starts_with("LC_")
+                || (leave.screen && SCREEN.contains(&name))
+        })
     });
     let environment: Vec<_> = environment.collect();
     let error = Command::new(program).args(argv).env_clear().envs(environment).exec();

@@ -42,7 +42,7 @@ use self::state::{Machine, Terms};
 use self::streams::{AgentChannel, Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
 use crate::definition::name::VmName;
-use crate::definition::types::{Definition, MachineType, Program, Restart};
+use crate::definition::types::{Definition, Display, MachineType, Program, Restart};
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
@@ -211,6 +211,7 @@ fn run(
     // In the foreground that is for whoever has started us.
     let restart = if place.front.is_some() { Restart::Never } else { vm.restart };
     let words = order.definition;
+    let screen_socket = argv::screen_socket(&vm.display);
     let recipe = Recipe { mission, held, name: &name, words, definition: vm };
     let mut copying = Copying {
         recipe: &recipe,
@@ -246,6 +247,10 @@ fn run(
         }
     };
     home.remove();
+    // A QEMU that was killed leaves it.
+    if let Some(socket) = screen_socket {
+        let _ = std::fs::remove_file(held.folder.path().join(socket));
+    }
     ended
 }
 
@@ -309,7 +314,10 @@ fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu
     log::debug!("{words:?}");
     let ends =
         QemuEnds { monitor: qemu_monitor, agent: qemu_agent, stdin, stdout, stderr: qemu_stderr };
-    let leave = Leave { rights: argv::needs_helper(definition) };
+    let leave = Leave {
+        rights: argv::needs_helper(definition),
+        screen: matches!(definition.display, Display::Gtk | Display::Sdl),
+    };
     let spawned = Instant::now();
     let child = launch::spawn(&words, folder.path(), ends, guard, leave)?;
     let pid = i32::try_from(child.id()).unwrap_or(0);

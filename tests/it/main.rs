@@ -38,6 +38,7 @@ mod protocol;
 mod races;
 mod removal;
 mod restart;
+mod screens;
 mod servers;
 mod snapshot;
 mod snapshot_stopped;

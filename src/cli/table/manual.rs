@@ -122,7 +122,15 @@ fn every_flag_and_key_that_the_manual_speaks_of_exists_and_no_key_is_missing() {
     for flag in under("Fl") {
         assert!(flags.contains(flag.split('=').next().unwrap()), "flag {flag}");
     }
-    let tables = [keys::DEFINITION, keys::CPU, keys::BOOT, keys::STORAGE, keys::NETWORK];
+    let tables = [
+        keys::DEFINITION,
+        keys::CPU,
+        keys::BOOT,
+        keys::DISPLAY,
+        keys::SCREEN,
+        keys::STORAGE,
+        keys::NETWORK,
+    ];
     let keys = || tables.iter().copied().flatten();
     let spoken_of = under("Cm");
     for word in &spoken_of {

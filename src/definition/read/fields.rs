@@ -163,12 +163,6 @@ impl<'a> Fields<'a> {
         let Some(Kind::Choice(choice)) = keys::find(self.keys, name).map(|key| key.kind) else {
             return Ok(None);
         };
-        if value.is_object() && choice.object_later {
-            return Err(Error::usage(format!(
-                "{} as an object is not supported yet",
-                self.path(name)
-            )));
-        }
         let all = choice.now.iter().chain(choice.later);
         let known = all.clone().copied().collect::<Vec<_>>().join(", ");
         let word = value
@@ -185,14 +179,6 @@ impl<'a> Fields<'a> {
                 None => error,
             }
         })
-    }
-
-    /// Looks at a key that has but one supported value, which is the default.
-    pub(super) fn only_default(&self, name: &str) -> Result<()> {
-        let Some(Kind::Choice(choice)) = keys::find(self.keys, name).map(|key| key.kind) else {
-            return Ok(());
-        };
-        self.choice(name, |word| choice.now.contains(&word).then_some(())).map(drop)
     }
 
     /// The elements of a list, each with its JSON path.

@@ -22,6 +22,7 @@ use crate::error::{Error, Result, quote};
 mod arguments;
 mod fields;
 mod items;
+mod screen;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -43,9 +44,8 @@ impl Definition {
 
     fn read_keys(map: &Map<String, Value>) -> Result<Definition> {
         let fields = Fields::new("", map, keys::DEFINITION)?;
-        for key in ["firmware", "display"] {
-            fields.only_default(key)?;
-        }
+        // The one word that is supported is the default.
+        fields.choice("firmware", |word| (word == "bios").then_some(()))?;
         let stop_timeout = match fields.duration("stop_timeout")? {
             Some(limit) => limit,
             None => Limit::seconds(STOP_TIMEOUT)?,
@@ -64,6 +64,7 @@ impl Definition {
             memory: fields.size("memory")?.unwrap_or(MEMORY),
             direct_boot: direct_boot(&fields)?,
             boot: boot(&fields)?,
+            display: screen::display(&fields)?,
             vga: fields.choice("vga", words::vga)?,
             storage,
             shares,

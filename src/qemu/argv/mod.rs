@@ -20,6 +20,7 @@ mod arguments;
 mod cards;
 mod controllers;
 mod disks;
+mod screen;
 mod shares;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod words;
 
 pub(crate) use self::cards::netdev_id;
 pub(crate) use self::disks::{Plug, node_name, plug};
+pub(crate) use self::screen::socket as screen_socket;
 use self::words::{Words, utf8};
 
 /// Root ports of a VM that does not say.
@@ -118,7 +120,7 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
         words.verbatim(["-serial", "chardev:console"]);
     }
 
-    words.verbatim(["-display", "none"]);
+    screen::add(&mut words, &definition.display)?;
     match definition.vga {
         Some(Vga::None) => {}
         Some(_) if !machine.vga => return refuse("vga"),
