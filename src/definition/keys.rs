@@ -169,16 +169,22 @@ pub(crate) const BOOT: &[Key] = &[
 
 /// The keys of `display` as an object, of which one is given.
 pub(crate) const DISPLAY: &[Key] = &[
-    now("vnc", Kind::Object(SCREEN), "on a socket in the VM's folder", "a VNC server"),
-    now("spice", Kind::Object(SCREEN), "on a socket in the VM's folder", "a SPICE server"),
+    now("vnc", Kind::Object(VNC), "on a socket in the VM's folder", "a VNC server"),
+    now("spice", Kind::Object(SPICE), "on a socket in the VM's folder", "a SPICE server"),
 ];
 
-/// The keys of `display.vnc` and `display.spice`.
-pub(crate) const SCREEN: &[Key] = &[
-    now("address", Kind::Text, "127.0.0.1", "an IP address on which it listens"),
-    now("port", count(1, 65535), "none", "a TCP port, in place of the socket"),
-    now("password_file", Kind::Path, "none", "the file that holds the password"),
-];
+/// The keys of `display.vnc`. QEMU counts its displays from port 5900.
+pub(crate) const VNC: &[Key] = &[ADDRESS, port(5900), PASSWORD_FILE];
+/// The keys of `display.spice`.
+pub(crate) const SPICE: &[Key] = &[ADDRESS, port(1), PASSWORD_FILE];
+
+const ADDRESS: Key = now("address", Kind::Text, "127.0.0.1", "an IP address on which it listens");
+const PASSWORD_FILE: Key =
+    now("password_file", Kind::Path, "none", "the file that holds the password");
+
+const fn port(least: u64) -> Key {
+    now("port", count(least, 65535), "none", "a TCP port, in place of the socket")
+}
 
 /// The keys of an item of `storage`.
 pub(crate) const STORAGE: &[Key] = &[

@@ -19,11 +19,14 @@ const PATTERNS: &[(&str, &str)] = &[
     ("storage.name", ITEM_NAME),
     ("storage.serial", "^.{1,20}$"),
     ("storage.tag", "^.{1,31}$"),
+    ("display.vnc.address", ADDRESS),
+    ("display.spice.address", ADDRESS),
     ("network.name", ITEM_NAME),
     ("network.ifname", INTERFACE_NAME),
     ("network.bridge", INTERFACE_NAME),
     ("network.mac", "^[0-9A-Fa-f][02468ACEace](:[0-9A-Fa-f]{2}){5}$"),
 ];
+const ADDRESS: &str = "^([0-9]{1,3}([.][0-9]{1,3}){3}|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$";
 const ITEM_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,25}$";
 const INTERFACE_NAME: &str = "^[^/: \\n]{1,15}$";
 /// An option of QEMU that stands alone.
@@ -96,7 +99,12 @@ fn of_kind(path: &str, kind: &'static Kind) -> Value {
             { "type": "integer", "minimum": 0, "maximum": 100_u64 * 365 * 86_400 },
         ]}),
         Kind::Path | Kind::Program => json!({ "type": "string", "minLength": 1 }),
-        Kind::Choice(Choice { now, .. }) => json!({ "enum": now }),
+        Kind::Choice(Choice { now, object: [], .. }) => json!({ "enum": now }),
+        Kind::Choice(Choice { now, object: keys, .. }) => {
+            let mut either = object(path, keys);
+            either["minProperties"] = 1.into();
+            json!({ "anyOf": [{ "enum": now }, either] })
+        }
         Kind::Object(keys) => object(path, keys),
         Kind::Labels => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Items { keys, .. } => json!({ "type": "array", "items": object(path, keys) }),

@@ -62,7 +62,9 @@ fn anywhere(value: &Value, at: &str, found: &mut Vec<String>) {
 }
 
 fn is_empty(value: &Value) -> bool {
-    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+    value.is_null()
+        || value.as_array().is_some_and(Vec::is_empty)
+        || value.as_object().is_some_and(Map::is_empty)
 }
 
 fn leads_out(value: &Value) -> bool {
@@ -93,7 +95,7 @@ mod tests {
             "binary": "qemu", "args": ["-x"], "arguments": [{"y": 1}], "kernel": "/boot/k",
             "initrd": "in/side", "append": "root=/dev/vda", "description": "/x", "name": "web",
             "labels": {"path": "/etc"}, "firmware": {"code": "/c", "vars": "v"}, "display": "none",
-            "network": [{"name": "n", "options": {"script": "/x"}}, {"options": []}],
+            "network": [{"name": "n", "options": {"script": "/x"}}, {"options": {}}],
             "storage": [
                 {"name": "a", "file": "disks/a.raw", "size": "1G"},
                 {"name": "b", "file": "../b.raw", "backing_file": "/etc/shadow"},

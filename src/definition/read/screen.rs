@@ -7,9 +7,6 @@ use crate::definition::keys;
 use crate::definition::types::{Display, Screen};
 use crate::error::{Result, quote};
 
-/// The first port of VNC: QEMU counts displays from it.
-const VNC: u16 = 5900;
-
 pub(super) fn display(fields: &Fields<'_>) -> Result<Display> {
     let Some(value) = fields.value("display").filter(|value| value.is_object()) else {
         let word = fields.choice("display", |word| {
@@ -26,16 +23,9 @@ pub(super) fn display(fields: &Fields<'_>) -> Result<Display> {
     };
     let inner = Fields::of("display", value, keys::DISPLAY)?;
     match (inner.value("vnc"), inner.value("spice")) {
-        (Some(vnc), None) => {
-            let server = Fields::of("display.vnc", vnc, keys::SCREEN)?;
-            let screen = screen(&server)?;
-            if screen.listen.is_some_and(|(_, port)| port < VNC) {
-                return Err(server.refuse("port", "QEMU's VNC listens on no port below 5900"));
-            }
-            Ok(Display::Vnc(screen))
-        }
+        (Some(vnc), None) => Ok(Display::Vnc(screen(&Fields::of("display.vnc", vnc, keys::VNC)?)?)),
         (None, Some(spice)) => {
-            Ok(Display::Spice(screen(&Fields::of("display.spice", spice, keys::SCREEN)?)?))
+            Ok(Display::Spice(screen(&Fields::of("display.spice", spice, keys::SPICE)?)?))
         }
         _ => Err(fields.refuse("display", "expected one of vnc and spice in it")),
     }

@@ -24,6 +24,10 @@ fn takes(schema: &Value, value: &Value, whole: &Value) -> bool {
             let least = usize::try_from(what.as_u64().unwrap()).unwrap();
             value.as_str().is_none_or(|text| text.chars().count() >= least)
         }
+        "minProperties" => {
+            let least = usize::try_from(what.as_u64().unwrap()).unwrap();
+            value.as_object().is_none_or(|map| map.len() >= least)
+        }
         "pattern" => value.as_str().is_none_or(|text| matches(what.as_str().unwrap(), text)),
         "anyOf" => what.as_array().unwrap().iter().any(|one| takes(one, value, whole)),
         "oneOf" => {
@@ -224,6 +228,7 @@ fn beside(place: &str, key: &str, value: &Value) -> Value {
             Some("raw" | "qcow2") | None => json!({ "size": "1G" }),
             Some(_) => json!({ "file": "/x" }),
         },
+        ("display.vnc" | "display.spice", "address") => json!({ "port": 5901 }),
         ("storage", "path" | "tag" | "security_model") => {
             json!({ "type": "virtfs", "path": "/", "tag": "t" })
         }
@@ -242,7 +247,20 @@ fn beside(place: &str, key: &str, value: &Value) -> Value {
 /// Keys that only make sense together with others, so that a `null` or nothing is refused for the
 /// lack of it and not for what it is.
 fn needs_itself(place: &str, key: &str) -> bool {
-    place == "storage" && matches!(key, "path" | "backing_format" | "backing_file")
+    let is_one_of_an_object = matches!(place, "display" | "firmware");
+    is_one_of_an_object
+        || place == "storage" && matches!(key, "path" | "backing_format" | "backing_file")
+}
+
+/// The table of what stands in a key's value, and whether it stands in a list.
+fn inner(kind: &Kind) -> (&'static [Key], bool) {
+    match kind {
+        Kind::Object(keys) => (keys, false),
+        Kind::Choice(choice) => (choice.object, false),
+        Kind::CountOr { .. } => (keys::CPU, false),
+        Kind::Items { keys, .. } => (keys, true),
+        _ => (&[], false),
+    }
 }
 
 fn walk(
@@ -270,24 +288,16 @@ fn walk(
             }
             *judged += 1;
         }
-        match key.kind {
-            Kind::Object(inner) => {
-                walk(key.name, inner, &|object| json!({ (key.name): object }), judged, quarrels);
-            }
-            Kind::CountOr { .. } => {
-                walk(
-                    key.name,
-                    keys::CPU,
-                    &|object| json!({ (key.name): object }),
-                    judged,
-                    quarrels,
-                );
-            }
-            Kind::Items { keys: inner, .. } => {
-                walk(key.name, inner, &|object| json!({ (key.name): [object] }), judged, quarrels);
-            }
-            _ => {}
-        }
+        let path = match place {
+            "" => key.name.to_owned(),
+            _ => format!("{place}.{}", key.name),
+        };
+        let (inner, is_list) = inner(&key.kind);
+        let around = |object: Value| {
+            let value = if is_list { json!([object]) } else { object };
+            wrap(json!({ (key.name): value }))
+        };
+        walk(&path, inner, &around, judged, quarrels);
     }
 }
 
@@ -302,14 +312,13 @@ fn the_schema_and_the_parser_agree_on_every_key() {
 #[test]
 fn every_pattern_belongs_to_a_text() {
     for (path, _) in PATTERNS {
-        let (table, name) = match path.split_once('.') {
-            None => (keys::DEFINITION, *path),
-            Some((outer, name)) => match keys::find(keys::DEFINITION, outer).unwrap().kind {
-                Kind::Items { keys, .. } | Kind::Object(keys) => (keys, name),
-                _ => panic!("{path}"),
-            },
-        };
-        assert!(matches!(keys::find(table, name).unwrap().kind, Kind::Text), "{path}");
+        let mut table = keys::DEFINITION;
+        let mut kind = None;
+        for name in path.split('.') {
+            let found = &keys::find(table, name).unwrap().kind;
+            (table, kind) = (inner(found).0, Some(found));
+        }
+        assert!(matches!(kind, Some(Kind::Text)), "{path}");
     }
 }
 
