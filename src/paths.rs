@@ -288,6 +288,11 @@ impl RuntimeFolder {
         self.0.join("status")
     }
 
+    /// What the VM was started with: the definition that its runner was handed.
+    pub(crate) fn definition(&self) -> PathBuf {
+        self.0.join("definition")
+    }
+
     /// Binds or connects the socket by a path that fits into its address, through the folder's
     /// descriptor where the real one is too long.
     pub(crate) fn with_socket_address<T>(
@@ -314,7 +319,9 @@ impl RuntimeFolder {
         if check_private(&self.0).is_err() {
             return;
         }
-        for file in [self.secret(), self.socket(), self.status(), self.0.join("status.new")] {
+        let replaced = [self.status(), self.definition()];
+        let half = replaced.iter().map(|path| path.with_extension("new")).collect::<Vec<_>>();
+        for file in [self.secret(), self.socket()].iter().chain(&replaced).chain(&half) {
             let _ = std::fs::remove_file(file);
         }
         let _ = std::fs::remove_dir(&self.0);

@@ -1,5 +1,8 @@
 //! `cmdline`: QEMU's command line, the one that runs or the one that would, as a line or a script.
 
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
 use serde_json::{Map, Value};
 
 use super::candidates::candidates;
@@ -9,7 +12,7 @@ use crate::cli::output::{Output, Shape};
 use crate::cli::table::Flag;
 use crate::control::life::{self, Life};
 use crate::definition::name::{VmId, VmName};
-use crate::definition::types::Definition;
+use crate::definition::types::{Definition, Disk};
 use crate::error::{Error, Result};
 use crate::qemu::argv::{self, Wires};
 use crate::qemu::{program, script};
@@ -104,7 +107,18 @@ pub(super) fn would_be(
     let folder = context.folders.vm(&vm.id);
     let imagined = argv::Host::unseen(definition);
     let binary = program::find(imagined.binary.as_os_str())?;
-    let host = argv::Host { binary, kvm: sys::kvm_opens(), ..imagined };
+    let block_devices = block_devices(definition, folder.path());
+    let host = argv::Host { binary, kvm: sys::kvm_opens(), block_devices };
     let target = argv::Vm { id: &id, name: &name, definition, folder: folder.path() };
     argv::build(&target, &host, &wires)
+}
+
+/// Those of its images that are block devices, which QEMU opens in another way.
+fn block_devices(definition: &Definition, folder: &Path) -> Vec<PathBuf> {
+    let is_device = |path: &PathBuf| {
+        std::fs::metadata(path).is_ok_and(|found| found.file_type().is_block_device())
+    };
+    let backing = |disk: &Disk| disk.backing.as_ref().map(|backing| backing.file.clone());
+    let paths = definition.storage.iter().flat_map(|disk| [Some(disk.path(folder)), backing(disk)]);
+    paths.flatten().filter(is_device).collect()
 }

@@ -11,6 +11,7 @@ mod check;
 mod clone;
 mod cmdline;
 mod context;
+mod difference;
 mod disk;
 mod doctor;
 mod edit;

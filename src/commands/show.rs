@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::context::{Change, Context, parse_stored};
+use super::difference::diff;
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::cli::table::Flag;
 use crate::control::life;
@@ -61,6 +62,9 @@ struct Shown<'a> {
 }
 
 pub(super) fn show(context: &Context<'_>) -> Result<u8> {
+    if context.invocation.has(Flag::Diff) {
+        return diff(context);
+    }
     let mut output = Output::new(context.invocation, SHAPE)?;
     for vm in context.vms()? {
         let stored = vm.definition.as_deref();

@@ -257,18 +257,32 @@ fn resume(context: &Context<'_>, vm: &Vm) -> Result<()> {
 
 /// What the runner is to start: read once it holds the VM's locks, and never before.
 pub(super) fn order(context: &Context<'_>, vm: &Vm) -> Result<Option<Order>> {
+    let Some((name, definition)) = handed_over(context, vm)? else { return Ok(None) };
+    let paused = context.invocation.has(Flag::Paused);
+    let start_limit_ms = start_limit_ms(context);
+    Ok(Some(Order { name, definition, paused, start_limit_ms }))
+}
+
+/// The name and the definition that a start would give to the runner now; `None`: no such VM.
+pub(super) fn handed_over(
+    context: &Context<'_>,
+    vm: &Vm,
+) -> Result<Option<(String, Map<String, Value>)>> {
     let Some(store) = context.store_to_read()? else { return Ok(None) };
     let Some(row) = store.by_id(&vm.id)? else { return Ok(None) };
     let mut definition = context.effective(&row.definition)?;
     // An earlier start may have been cut short before it stored the version of its machine.
+    pin(context, vm, &mut definition);
+    Ok(Some((row.name, definition)))
+}
+
+/// Puts the version of its machine that the last run had into a definition that leaves it open.
+pub(super) fn pin(context: &Context<'_>, vm: &Vm, definition: &mut Map<String, Value>) {
     let runs = life::all_runs(&context.folders.vm(&vm.id));
     let known = runs.into_iter().rev().find_map(|run| run.machine);
-    if let Some(version) = known.filter(|version| pins(version, &definition)) {
+    if let Some(version) = known.filter(|version| pins(version, definition)) {
         definition.insert("machine".into(), version.into());
     }
-    let paused = context.invocation.has(Flag::Paused);
-    let start_limit_ms = start_limit_ms(context);
-    Ok(Some(Order { name: row.name, definition, paused, start_limit_ms }))
 }
 
 /// `--timeout`, for the runner: who allows a start two minutes has a reason, such as much memory to be

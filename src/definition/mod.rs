@@ -7,6 +7,7 @@
 //! line), then `merge` (paths made absolute, sources merged), `formats`, and at last `Definition::read`.
 
 pub(crate) mod copied;
+pub(crate) mod difference;
 pub(crate) mod faults;
 pub(crate) mod formats;
 pub(crate) mod json;

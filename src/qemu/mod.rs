@@ -6,6 +6,7 @@
 
 pub(crate) mod argv;
 pub(crate) mod copy;
+pub(crate) mod difference;
 pub(crate) mod hint;
 pub(crate) mod image;
 pub(crate) mod images;

@@ -4,6 +4,7 @@
 //! script has in a folder; the console, which is on QEMU's standard streams already, stays there.
 
 use crate::definition::types::Disk;
+use crate::qemu::argv;
 
 /// Before the command line. `$1` is the folder of the sockets.
 const HEAD: &str = "\
@@ -46,7 +47,7 @@ pub(crate) fn script(
             continue;
         }
         let is_chardev = place > 0 && argv[place - 1] == "-chardev";
-        let socket = SOCKETS.iter().find(|id| is_chardev && is_descriptor(word, id));
+        let socket = SOCKETS.iter().find(|id| is_chardev && argv::descriptor(word, id).is_some());
         let word = match socket {
             Some(id) => format!("\"socket,id={id},path=$sockets/{id},server=on,wait=off\""),
             None => quoted(word),
@@ -67,11 +68,6 @@ pub(crate) fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-fn is_descriptor(word: &str, id: &str) -> bool {
-    let number = word.strip_prefix(&format!("socket,id={id},fd="));
-    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Makes an image as a start would; what is a copy of another image is left to the reader.

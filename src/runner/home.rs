@@ -1,10 +1,11 @@
-//! Where a live VM is to be found: its runtime folder with the secret, the socket and the status
-//! file, and the `live` link that leads there.
+//! Where a live VM is to be found: its runtime folder with the secret, the socket, the status file
+//! and what the VM was started with, and the `live` link that leads there.
 //!
 //! Only a runner that holds the VM's lock makes or removes these. Nothing is read from clients here.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::paths::{Folders, RuntimeFolder};
@@ -17,19 +18,27 @@ pub(super) struct Home {
     folders: Folders,
     id: String,
     runtime: RuntimeFolder,
+    /// As JSON, for those who ask what runs.
+    definition: String,
 }
 
 impl Home {
     /// Makes everything for a VM being started. What a killed runner left, here or where its link
     /// leads, goes first.
-    pub(super) fn make(folders: &Folders, id: &str) -> Result<(Home, UnixListener, Key)> {
+    pub(super) fn make(
+        folders: &Folders,
+        id: &str,
+        definition: String,
+    ) -> Result<(Home, UnixListener, Key)> {
         if let Some(left) = folders.live_runtime(id) {
             left.remove();
         }
         let runtime = folders.make_runtime(id)?;
         link(folders, id, &runtime)?;
         let (listener, key) = furnish(&runtime)?;
-        Ok((Home { folders: folders.clone(), id: id.to_owned(), runtime }, listener, key))
+        let home = Home { folders: folders.clone(), id: id.to_owned(), runtime, definition };
+        replace(&home.runtime.definition(), &home.definition);
+        Ok((home, listener, key))
     }
 
     /// Makes everything anew at the recorded path, or where a VM being started would have it.
@@ -38,28 +47,34 @@ impl Home {
         let runtime = there.or_else(|_| self.folders.make_runtime(&self.id))?;
         link(&self.folders, &self.id, &runtime)?;
         self.runtime = runtime;
-        furnish(&self.runtime)
+        let furnished = furnish(&self.runtime)?;
+        replace(&self.runtime.definition(), &self.definition);
+        Ok(furnished)
     }
 
     pub(super) fn socket_path(&self) -> String {
         self.runtime.socket().to_string_lossy().into_owned()
     }
 
-    /// Replaces the status file by rename; a failure is nobody's loss while the runner answers.
     pub(super) fn write_status(&self, status: &Status) {
-        let path = self.runtime.status();
-        let new = path.with_extension("new");
         let text = serde_json::to_string(status).unwrap_or_default();
-        let written = std::fs::write(&new, text + "\n").and_then(|()| std::fs::rename(&new, &path));
-        if let Err(error) = written {
-            log::warn!("cannot write {}: {error}", path.display());
-        }
+        replace(&self.runtime.status(), &text);
     }
 
     /// Removes the link and the folder.
     pub(super) fn remove(self) {
         let _ = std::fs::remove_file(self.folders.live_link(&self.id));
         self.runtime.remove();
+    }
+}
+
+/// Replaces a file by rename; a failure is nobody's loss while the runner answers.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    let written =
+        std::fs::write(&new, format!("{text}\n")).and_then(|()| std::fs::rename(&new, path));
+    if let Err(error) = written {
+        log::warn!("cannot write {}: {error}", path.display());
     }
 }
 

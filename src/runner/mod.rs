@@ -201,7 +201,7 @@ fn run(
     sys::set_process_name(&format!("maqet:{name}"))
         .map_err(|error| Error::io("name the process", &error))?;
     let id = mission.id.to_string();
-    let (mut home, listener, key) = Home::make(&mission.folders, &id)?;
+    let (mut home, listener, key) = Home::make(&mission.folders, &id, as_json(&order)?)?;
     let mut sessions = Sessions::new(listener, id, key);
     let terms = Terms {
         start_paused: order.paused,
@@ -252,6 +252,14 @@ fn run(
         let _ = std::fs::remove_file(held.folder.path().join(socket));
     }
     ended
+}
+
+/// What a VM was started with, for `show --diff`: its definition, with its name.
+fn as_json(order: &Order) -> Result<String> {
+    let mut definition = order.definition.clone();
+    definition.insert("name".into(), order.name.as_str().into());
+    serde_json::to_string(&definition)
+        .map_err(|error| Error::failed(format!("cannot write the definition: {error}")))
 }
 
 /// What each QEMU of a VM is made of, the next ones too: what was handed over at the start.

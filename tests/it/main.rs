@@ -20,6 +20,7 @@ mod completion;
 mod copy;
 mod crash;
 mod define;
+mod difference;
 mod disk;
 mod edit;
 mod failures;

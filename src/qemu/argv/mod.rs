@@ -80,6 +80,18 @@ pub(crate) struct Wires {
 impl Wires {
     /// Numbers for a command line that is not to run.
     pub(crate) const NOMINAL: Wires = Wires { qmp: 3, agent: Some(4) };
+
+    /// The numbers in a command line that runs, the nominal ones where it has none.
+    pub(crate) fn of(argv: &[String]) -> Wires {
+        let number = |id: &str| argv.iter().find_map(|word| descriptor(word, id));
+        let Wires { qmp, agent } = Wires::NOMINAL;
+        Wires { qmp: number("qmp").unwrap_or(qmp), agent: number("agent").or(agent) }
+    }
+}
+
+/// The number of the descriptor, where a word is the chardev `id` on an inherited one.
+pub(crate) fn descriptor(word: &str, id: &str) -> Option<i32> {
+    word.strip_prefix(&format!("socket,id={id},fd="))?.parse().ok()
 }
 
 /// QEMU's argv, its program first. Fails (usage) where the definition asks for what its machine

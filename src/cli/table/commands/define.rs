@@ -57,16 +57,21 @@ pub(super) const SHOW: Command = Command {
     about: "\
 Prints the stored definition of each VM as JSON, in the form in which -f reads
 it: what was given, with paths made absolute and without defaults, and the
-machine type that the first start pinned.",
+machine type that the first start pinned.
+
+With --diff, what running VMs were started with against what is stored: a line
+\"- PATH: VALUE\" of the one, \"+ PATH: VALUE\" of the other, and the same of the
+options of QEMU's command line. Nothing where nothing differs.",
     operands: &[VMS],
     definition: false,
-    flags: &[],
+    flags: &[(Flag::Diff, "what the next start changes of VMs that run")],
     excludes: &[],
     objects: true,
     examples: &[
         ("show web", "one definition"),
         ("show web > web.json", "a file that \"add -f\" reads"),
         ("show --all -o name,memory", "two keys of each, divided by TABs"),
+        ("show web --diff", "what a restart would change"),
     ],
 };
 
