@@ -135,6 +135,17 @@ pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
+/// Begins to connect to an address of this host and never waits for an answer.
+pub(crate) fn begin_to_connect(address: std::net::SocketAddrV4) -> io::Result<std::net::TcpStream> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Who is at the other end of a Unix socket (SO_PEERCRED): its pid and uid when it connected.
 pub(crate) fn peer(stream: &UnixStream) -> io::Result<(i32, u32)> {
     let credentials = rustix::net::sockopt::socket_peercred(stream)?;

@@ -39,6 +39,7 @@ mod start;
 mod stopped;
 mod strays;
 mod unpack;
+mod wait;
 mod why;
 
 use context::Context;
@@ -103,6 +104,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::DiskAdd => disk::add(&Context::new(invocation)?),
         Verb::DiskRm => disk::rm(&Context::new(invocation)?),
         Verb::DiskResize => disk::resize(&Context::new(invocation)?),
+        Verb::Wait => wait::wait(&Context::new(invocation)?),
+        Verb::Send => wait::send(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::SnapshotLs => snapshot::ls(&Context::new(invocation)?),
         Verb::SnapshotCreate => snapshot::create(&Context::new(invocation)?),

@@ -38,6 +38,21 @@ pub(crate) fn ports(info: &str) -> Vec<(String, Port)> {
     all
 }
 
+/// Whether a connection from outside to this port of the guest's has been answered by the guest:
+/// slirp accepts it on the host before that (SYN_SENT).
+pub(crate) fn is_answered(info: &str, guest: u16) -> bool {
+    let forwarded: Vec<u16> = ports(info)
+        .into_iter()
+        .filter(|(_, port)| port.guest == guest && port.protocol == Protocol::Tcp)
+        .filter_map(|(_, port)| port.host)
+        .collect();
+    info.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["TCP[ESTABLISHED]", _, _, host, _, to, ..] = words[..] else { return false };
+        to.parse() == Ok(guest) && host.parse().is_ok_and(|host| forwarded.contains(&host))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +75,22 @@ net-lan:
         let expected =
             [("net-net0", "38001:22"), ("net-net0", "0.0.0.0:5353:53/udp"), ("net-lan", "8080:80")];
         assert_eq!(found, expected.map(|(id, port)| (id.to_owned(), port.to_owned())));
+    }
+
+    #[test]
+    fn a_port_is_answered_when_the_guest_has_answered_and_not_before() {
+        let row = |state: &str| {
+            format!(
+                "Hub -1 (net-net0):\n  TCP[{state}]   14  127.0.0.1 38001  10.0.2.15    22  0  0
+  TCP[ESTABLISHED] 15  10.0.2.15 40000  192.0.2.1  23  0  0
+  TCP[HOST_FORWARD]  12  127.0.0.1 38001  10.0.2.15    22     0     0
+  TCP[HOST_FORWARD]  13  127.0.0.1 38002  10.0.2.15    23     0     0\n"
+            )
+        };
+        assert!(is_answered(&row("ESTABLISHED"), 22));
+        assert!(!is_answered(&row("SYN_SENT"), 22));
+        // The guest's own connection to such a port elsewhere is none of its answers.
+        assert!(!is_answered(&row("ESTABLISHED"), 23));
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Recipe;
 use super::home::Home;
-use super::session::{REQUESTS_PER_TURN, Sessions};
+use super::session::{Line, REQUESTS_PER_TURN, Sessions};
 use super::starter::Starter;
 use super::streams::Signals;
 use super::supervisor::{Ended, start_error};
@@ -114,9 +114,11 @@ impl Copying<'_> {
     fn serve(&mut self, percent: Option<u8>) {
         for number in self.sessions.numbers() {
             for _ in 0..REQUESTS_PER_TURN {
-                match self.sessions.next_request(number) {
-                    Some(Ok(request)) => self.answer(number, request, percent),
-                    Some(Err(refused)) => {
+                match self.sessions.next_line(number) {
+                    Some(Line::Request(Ok(request))) => self.answer(number, request, percent),
+                    // No stream has been opened that it could belong to.
+                    Some(Line::Input(..)) => {}
+                    Some(Line::Request(Err(refused))) => {
                         let (id, error) = *refused;
                         self.sessions.answer(number, id.as_ref(), Err(error));
                     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,14 +42,18 @@ pub(super) struct CappedLog {
     path: PathBuf,
     file: Option<File>,
     size: u64,
+    /// Where in all that was appended the file begins, and its predecessor, where that is ours too.
+    begins: u64,
+    before: Option<u64>,
     lost: Lost,
 }
 
 impl CappedLog {
     /// Begins a run's log; what an earlier run left becomes the predecessor.
     pub(super) fn begin(path: PathBuf, lost: Lost) -> CappedLog {
-        let mut log = CappedLog { path, file: None, size: 0, lost };
+        let mut log = CappedLog { path, file: None, size: 0, begins: 0, before: None, lost };
         log.rotate();
+        log.before = None;
         log
     }
 
@@ -57,7 +61,7 @@ impl CappedLog {
     pub(super) fn resume(path: PathBuf, lost: Lost) -> CappedLog {
         let file = open(&path);
         let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |data| data.len());
-        CappedLog { path, file, size, lost }
+        CappedLog { path, file, size, begins: 0, before: None, lost }
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) {
@@ -74,6 +78,26 @@ impl CappedLog {
         self.size += written as u64;
         if written < bytes.len() {
             self.lost.add(bytes.len() - written);
+            // What comes next stands where it would: what is lost is taken as lost before the file.
+            self.begins += (bytes.len() - written) as u64;
+        }
+    }
+
+    /// Reads what was appended from `position` on, at most one buffer of it, and tells where that
+    /// begins: later where what stood before is gone.
+    pub(super) fn read_at(&self, position: u64, buffer: &mut [u8]) -> (u64, usize) {
+        let older = self.before.filter(|_| position < self.begins);
+        let (path, begins) = match older {
+            Some(before) => (rotated(&self.path), before),
+            None => (self.path.clone(), self.begins),
+        };
+        let position = position.max(begins);
+        let read = File::open(path).and_then(|file| file.read_at(buffer, position - begins));
+        match read {
+            // The predecessor is at its end, or gone: the file itself goes on.
+            Ok(0) | Err(_) if older.is_some() => (self.begins, 0),
+            Ok(count) => (position, count),
+            Err(_) => (position, 0),
         }
     }
 
@@ -86,6 +110,8 @@ impl CappedLog {
             let _ = std::fs::rename(&self.path, rotated(&self.path));
         }
         self.file = open(&self.path);
+        self.before = Some(self.begins);
+        self.begins += self.size;
         self.size = 0;
     }
 }
@@ -139,10 +165,14 @@ impl Tail {
         self.bytes.extend(bytes);
     }
 
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let (a, b) = self.bytes.as_slices();
+        [a, b].concat()
+    }
+
     /// As text; what is not UTF-8 is replaced.
     pub(super) fn text(&self) -> String {
-        let (a, b) = self.bytes.as_slices();
-        String::from_utf8_lossy(&[a, b].concat()).into_owned()
+        String::from_utf8_lossy(&self.bytes()).into_owned()
     }
 }
 
@@ -250,6 +280,33 @@ mod tests {
         let size = |path: &Path| std::fs::metadata(path).unwrap().len();
         assert_eq!((size(&path), size(&rotated(&path))), (4 << 20, 8 << 20));
         assert_eq!(log.lost.bytes(), 0);
+    }
+
+    #[test]
+    fn what_was_appended_is_read_again_over_a_rotation() {
+        let folder = Folder::new();
+        let path = folder.path().join("console.log");
+        std::fs::write(&path, "of an earlier run").unwrap();
+        let mut log = CappedLog::begin(path.clone(), Lost::default());
+        let all: Vec<u8> = (0..18 << 20).map(|n: u32| (n / 1000) as u8).collect();
+        for block in all.chunks(1 << 20) {
+            log.append(block);
+        }
+        // The first 8 MiB are gone with the log before the last.
+        let mut buffer = vec![0; 100_000];
+        let mut position = 0;
+        let mut found = Vec::new();
+        while position < all.len() as u64 {
+            let (at, count) = log.read_at(position, &mut buffer);
+            if found.is_empty() && count > 0 {
+                assert_eq!(at, 8 << 20);
+            }
+            found.extend_from_slice(&buffer[..count]);
+            assert!(at > position || count > 0);
+            position = at + count as u64;
+        }
+        assert!(found == all[8 << 20..]);
+        assert_eq!(log.read_at(position, &mut buffer), (position, 0));
     }
 
     #[test]

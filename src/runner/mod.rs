@@ -7,6 +7,7 @@
 //! a crash between any two of them leaves nothing that the next command does not put right.
 
 mod again;
+mod console;
 mod copying;
 mod front;
 mod home;
@@ -20,6 +21,7 @@ mod state;
 mod streams;
 mod supervisor;
 mod turn;
+mod watch;
 
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
@@ -29,6 +31,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use self::again::Again;
+use self::console::Console;
 use self::copying::Copying;
 use self::front::Front;
 use self::home::Home;
@@ -41,6 +44,7 @@ use self::starter::Starter;
 use self::state::{Machine, Terms};
 use self::streams::{AgentChannel, Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
+use self::watch::Watches;
 use crate::definition::name::VmName;
 use crate::definition::types::{Definition, Display, MachineType, Program, Restart};
 use crate::error::{Error, Kind, Result};
@@ -242,6 +246,7 @@ fn run(
                 front: place.front,
                 since: Timestamp::now(),
                 waiting: Vec::new(),
+                watches: Watches::default(),
             };
             supervisor.run().map_err(|error| Error::io("wait for QEMU", &error))
         }
@@ -342,8 +347,7 @@ fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu
         child,
         pidfd,
         monitor: Monitor::new(monitor).map_err(cannot)?,
-        console,
-        console_input: console_input.into(),
+        console: Console::new(console, console_input.into()),
         stderr,
         agent: AgentChannel::new(agent).map_err(cannot)?,
     };

@@ -26,7 +26,14 @@ const UNANSWERED_LIMIT: usize = 256;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Asker {
     Machine(Order),
-    Client { session: u64, request: Option<Value> },
+    /// For those who wait for the guest.
+    Watches,
+    /// Whatever it says.
+    Nobody,
+    Client {
+        session: u64,
+        request: Option<Value>,
+    },
 }
 
 /// What came from QEMU.

@@ -17,6 +17,7 @@ use crate::wire::auth::{self, Accepted, Challenge};
 use crate::wire::line::Lines;
 use crate::wire::message::{self, REPLY_LIMIT, REQUEST_LIMIT, Refused, Request};
 use crate::wire::secret::Key;
+use crate::wire::talk::Input;
 
 /// Clients that have not authenticated; one more, and the oldest is dropped.
 const STRANGERS: usize = 16;
@@ -38,6 +39,8 @@ const UNANSWERED: usize = 32;
 /// Bytes that may wait for one client that reads slowly, and for all of them.
 const WAITING_FOR_ONE: usize = REPLY_LIMIT;
 const WAITING_FOR_ALL: usize = 32 << 20;
+/// Bytes of streams that may wait for one client.
+const STREAM_WINDOW: usize = 256 << 10;
 
 #[derive(Debug)]
 enum Standing {
@@ -59,6 +62,16 @@ struct Session {
     read_closed: bool,
     /// Close once what waits has been sent.
     closing: bool,
+    /// Nothing more is read of it: what it typed before has not been taken yet.
+    held: bool,
+}
+
+/// What a client says.
+#[derive(Debug)]
+pub(super) enum Line {
+    Request(Result<Request, Box<Refused>>),
+    /// A frame of the stream with this id.
+    Input(Value, Input),
 }
 
 /// All connections, by a number that is never reused.
@@ -170,6 +183,7 @@ impl Sessions {
             unanswered: 0,
             read_closed: false,
             closing: false,
+            held: false,
         };
         if session.flush() {
             self.sessions.insert(self.next, session);
@@ -202,8 +216,8 @@ impl Sessions {
         }
     }
 
-    /// The next request of one client, if there is one and its turn has come.
-    pub(super) fn next_request(&mut self, number: u64) -> Option<Result<Request, Box<Refused>>> {
+    /// What one client says next, if it says something and its turn has come.
+    pub(super) fn next_line(&mut self, number: u64) -> Option<Line> {
         loop {
             let clients = self.sessions.values().filter(|s| s.until().is_none()).count();
             let session = self.sessions.get_mut(&number)?;
@@ -232,6 +246,9 @@ impl Sessions {
                     session.authenticate(accepted, clients);
                 }
                 Standing::Client => {
+                    if let Some((id, input)) = Input::parse(&line) {
+                        return Some(Line::Input(id, input));
+                    }
                     let request = Request::parse(&line);
                     let has_id = match &request {
                         Ok(request) => request.id.is_some(),
@@ -239,7 +256,7 @@ impl Sessions {
                     };
                     session.busy = !has_id;
                     session.unanswered += usize::from(has_id);
-                    return Some(request);
+                    return Some(Line::Request(request));
                 }
             }
         }
@@ -265,6 +282,28 @@ impl Sessions {
             self.sessions.remove(&number);
         }
         self.bound_waiting();
+    }
+
+    /// Sends a line of a stream; nothing where the client has left.
+    pub(super) fn stream(&mut self, number: u64, line: &[u8]) {
+        let Some(session) = self.sessions.get_mut(&number) else { return };
+        session.unsent.extend_from_slice(line);
+        if !session.flush() {
+            self.sessions.remove(&number);
+        }
+        self.bound_waiting();
+    }
+
+    /// Whether this client takes more of its streams: what waits for it is less than 256 KiB.
+    pub(super) fn takes_more(&self, number: u64) -> bool {
+        self.sessions.get(&number).is_some_and(|session| session.unsent.len() < STREAM_WINDOW)
+    }
+
+    /// Reads nothing more of this client, or goes on reading.
+    pub(super) fn hold(&mut self, number: u64, held: bool) {
+        if let Some(session) = self.sessions.get_mut(&number) {
+            session.held = held;
+        }
     }
 
     /// Who is at the other end, for the record of a stop.
@@ -298,7 +337,7 @@ impl Session {
     }
 
     fn may_take(&self) -> bool {
-        !self.busy && !self.closing && self.unanswered < UNANSWERED && self.has_room()
+        !self.busy && !self.closing && !self.held && self.unanswered < UNANSWERED && self.has_room()
     }
 
     /// A request waits that may be taken.

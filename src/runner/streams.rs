@@ -20,6 +20,8 @@ const READ_PER_TURN: usize = 64 << 10;
 /// What is asked of the kernel for the console's pipe: the more, the longer the guest runs on while
 /// the runner is held up.
 const CONSOLE_PIPE: usize = 1 << 20;
+/// How much of the console a late client sees, in bytes.
+const CONSOLE_KEPT: usize = 64 << 10;
 /// How much of QEMU's standard error is kept for errors and the post-mortem.
 const STDERR_KEPT: usize = 16 << 10;
 
@@ -32,9 +34,9 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// The console: the pipe's other end, for QEMU, beside.
+    /// The console, whose last 64 KiB are kept: the pipe's other end, for QEMU, beside.
     pub(super) fn console(log: CappedLog) -> std::io::Result<(Output, OwnedFd)> {
-        let (output, theirs) = Output::piped(log, 0)?;
+        let (output, theirs) = Output::piped(log, CONSOLE_KEPT)?;
         sys::enlarge_pipe(&theirs, CONSOLE_PIPE);
         Ok((output, theirs))
     }
@@ -76,6 +78,15 @@ impl Output {
                 false
             }
         }
+    }
+
+    /// The last bytes.
+    pub(super) fn recent(&self) -> Vec<u8> {
+        self.tail.bytes()
+    }
+
+    pub(super) fn log(&self) -> &CappedLog {
+        &self.log
     }
 
     /// The last bytes as text.

@@ -5,7 +5,6 @@
 //! may wait and how long is each part's own. It never opens the database and never waits for a
 //! client, a disk or QEMU.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -16,6 +15,7 @@ use serde_json::Value;
 
 use super::Recipe;
 use super::again::Again;
+use super::console::Console;
 use super::front::Front;
 use super::home::Home;
 use super::logs::{Lost, Record};
@@ -25,6 +25,7 @@ use super::starter::Starter;
 use super::state::{Action, Exit, Input, Machine, Order, Phase, Terms};
 use super::streams::{AgentChannel, Output, Signals};
 use super::turn::{self, Source};
+use super::watch::Watches;
 use crate::error::Error;
 use crate::qemu::machine;
 use crate::qemu::qmp::{Answer, OLDEST, Version};
@@ -33,6 +34,7 @@ use crate::time::Timestamp;
 use crate::wire::runs::End;
 use crate::wire::status::{State, Status};
 
+mod attend;
 mod ends;
 mod serve;
 
@@ -57,9 +59,7 @@ pub(super) struct Qemu {
     pub(super) child: Child,
     pub(super) pidfd: OwnedFd,
     pub(super) monitor: Monitor,
-    pub(super) console: Output,
-    /// Kept open in any case: QEMU would see the end of its console's input.
-    pub(super) console_input: File,
+    pub(super) console: Console,
     pub(super) stderr: Output,
     pub(super) agent: AgentChannel,
 }
@@ -95,6 +95,7 @@ pub(super) struct Supervisor<'a> {
     /// When the present state began.
     pub(super) since: Timestamp,
     pub(super) waiting: Vec<Waiting>,
+    pub(super) watches: Watches,
 }
 
 impl Supervisor<'_> {
@@ -105,7 +106,8 @@ impl Supervisor<'_> {
     pub(super) fn run(mut self) -> std::io::Result<Ended> {
         self.home.write_status(&self.status());
         loop {
-            let busy = self.sessions.has_work();
+            let behind = self.watches.has_work(self.qemu.console.written());
+            let busy = behind || self.sessions.has_work();
             let deadline = if busy { Some(Instant::now()) } else { self.deadline() };
             let ready = turn::wait(&self.sources(), deadline)?;
             for source in ready {
@@ -116,6 +118,7 @@ impl Supervisor<'_> {
             if self.machine.phase() != Phase::Ended {
                 self.take_requests();
                 let now = Instant::now();
+                self.attend(now);
                 self.sessions.expire(now);
                 if self.machine.deadline().is_some_and(|at| at <= now) {
                     self.tell(Input::DeadlinePassed);
@@ -130,7 +133,8 @@ impl Supervisor<'_> {
 
     fn deadline(&self) -> Option<Instant> {
         let front = self.front.as_ref().and_then(Front::deadline);
-        self.machine.deadline().into_iter().chain(self.sessions.deadline()).chain(front).min()
+        let own = self.machine.deadline().into_iter().chain(self.sessions.deadline());
+        own.chain(front).chain(self.watches.deadline()).min()
     }
 
     /// What to poll for, the console first.
@@ -151,8 +155,10 @@ impl Supervisor<'_> {
             .filter_map(|(source, fd)| Some((source, fd?, Interest::Read)))
             .collect();
         if let Some(front) = &self.front {
-            sources.extend(front.sources(&qemu.console_input));
+            sources.extend(front.sources(qemu.console.input()));
         }
+        let typed = qemu.console.blocked_input();
+        sources.extend(typed.map(|fd| (Source::ConsoleInput, fd, Interest::Write)));
         sources.extend(qemu.monitor.source().map(|(fd, what)| (Source::Monitor, fd, what)));
         let sessions = self.sessions.sources();
         sources.extend(sessions.map(|(number, fd, what)| (Source::Session(number), fd, what)));
@@ -165,8 +171,9 @@ impl Supervisor<'_> {
             Source::Stderr => drop(self.qemu.stderr.drain(|_| {})),
             Source::Input | Source::ConsoleInput => {
                 if let Some(front) = &mut self.front {
-                    front.feed(source == Source::Input, &mut self.qemu.console_input);
+                    front.feed(source == Source::Input, self.qemu.console.input_mut());
                 }
+                self.qemu.console.write_typed(&mut self.sessions);
             }
             Source::Front => {
                 if let Some(front) = &mut self.front {
@@ -200,8 +207,10 @@ impl Supervisor<'_> {
 
     /// Takes what the guest wrote; false when it wrote nothing.
     fn drain_console(&mut self) -> bool {
-        let front = &mut self.front;
-        self.qemu.console.drain(|bytes| {
+        let (front, watches) = (&mut self.front, &mut self.watches);
+        let before = self.qemu.console.written();
+        self.qemu.console.drain(&mut self.sessions, |bytes| {
+            watches.console(bytes, before);
             if let Some(front) = front {
                 front.push(bytes);
             }
@@ -217,6 +226,7 @@ impl Supervisor<'_> {
         if after != before {
             log::info!("{before} -> {after}");
             self.since = Timestamp::now();
+            self.watches.state(after, self.qemu.console.written());
             if after == State::Stopping {
                 self.starter.stopping();
             }
@@ -272,11 +282,14 @@ impl Supervisor<'_> {
             match news {
                 News::Greeting(version) => self.greet(version),
                 News::Answer(Asker::Machine(order), answer) => self.hear_answer(order, answer),
+                News::Answer(Asker::Nobody, _) => {}
+                News::Answer(Asker::Watches, answer) => self.hear_connections(answer),
                 News::Answer(Asker::Client { session, request }, answer) => {
                     self.sessions.answer(session, request.as_ref(), Ok(answer.into_value()));
                 }
                 News::Event { name, data } => {
                     self.record.saw(&name);
+                    self.watches.event(&name, self.qemu.console.written());
                     match name.as_str() {
                         "STOP" => self.tell(Input::GuestPaused),
                         "RESUME" => self.tell(Input::GuestResumed),

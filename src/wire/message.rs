@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::talk::{ConsoleCall, SendCall, WaitCall, nothing_left};
 use crate::error::{Error, Kind, Result, quote};
 
 /// The longest request line, in bytes.
@@ -39,6 +40,11 @@ pub(crate) enum Call {
         arguments: Map<String, Value>,
     },
     Stop(StopCall),
+    /// Answered when what is waited for has come.
+    Wait(WaitCall),
+    Send(SendCall),
+    /// A stream: it has an id.
+    Console(ConsoleCall),
 }
 
 /// How the guest is to be stopped.
@@ -94,6 +100,10 @@ impl Request {
             id => id,
         };
         match call(&raw.method, raw.args, raw.kwargs) {
+            Ok(Call::Console(_)) if id.is_none() => {
+                let error = Error::usage("the method console is a stream, and needs an id");
+                Err(Box::new((None, error)))
+            }
             Ok(call) => Ok(Request { id, call }),
             Err(error) => Err(Box::new((id, error))),
         }
@@ -106,6 +116,9 @@ impl Request {
             Call::Status => ("status", json!([]), Map::new()),
             Call::Qmp { command, arguments } => ("qmp", json!([command]), arguments.clone()),
             Call::Stop(stop) => ("stop", json!([]), stop.to_kwargs()),
+            Call::Wait(wait) => ("wait", json!([]), wait.to_kwargs()),
+            Call::Send(send) => ("send", send.to_args(), send.to_kwargs()),
+            Call::Console(console) => ("console", json!([]), console.to_kwargs()),
         };
         let mut request = json!({ "method": method, "args": args, "kwargs": kwargs });
         if let Some(id) = &self.id {
@@ -145,8 +158,17 @@ fn call(method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Ca
         },
         "stop" if args.is_empty() => StopCall::from_kwargs(kwargs).map(Call::Stop),
         "stop" => Err(Error::usage("the method stop takes kwargs only")),
+        "wait" if args.is_empty() => {
+            let mut kwargs = kwargs;
+            let wait = WaitCall::take(&mut kwargs)?;
+            nothing_left("wait", &kwargs)?;
+            Ok(Call::Wait(wait))
+        }
+        "send" => SendCall::read(&args, kwargs).map(Call::Send),
+        "console" if args.is_empty() => ConsoleCall::read(kwargs).map(Call::Console),
+        "wait" | "console" => Err(Error::usage(format!("the method {method} takes kwargs only"))),
         _ => Err(Error::usage(format!("no such method: {}", quote(method)))
-            .hint("the methods are ping, status, qmp and stop")),
+            .hint("the methods are ping, status, qmp, stop, wait, send and console")),
     }
 }
 
@@ -240,11 +262,20 @@ fn line_of(value: &Value) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::condition::Written;
+    use super::super::talk::Mark;
     use super::*;
 
     #[test]
     fn every_call_survives_its_own_line() {
         let arguments = json!({"device": "d0", "size": 7}).as_object().unwrap().clone();
+        let written = |word| Written::parse(word).unwrap();
+        let wait = WaitCall {
+            wanted: vec![written("console:login: "), written("tcp:22")],
+            any: true,
+            unwanted: vec![written(r"console:panic\r")],
+            from: Mark::At(7),
+        };
         for call in [
             Call::Ping,
             Call::Status,
@@ -256,8 +287,18 @@ mod tests {
                 guest_time: Some(Duration::from_millis(1500)),
                 at_once: false,
             }),
+            Call::Wait(wait.clone()),
+            Call::Wait(WaitCall { from: Mark::Now, ..wait.clone() }),
+            Call::Send(SendCall { bytes: b"a\r\x00".to_vec(), line_break: true, wait: None }),
+            Call::Send(SendCall {
+                bytes: Vec::new(),
+                line_break: false,
+                wait: Some(WaitCall { from: Mark::Start, ..wait }),
+            }),
+            Call::Console(ConsoleCall { read_only: true, force: false }),
         ] {
-            for id in [None, Some(json!(7)), Some(json!("a"))] {
+            let ids = [None, Some(json!(7)), Some(json!("a"))];
+            for id in ids.into_iter().skip(usize::from(matches!(call, Call::Console(_)))) {
                 let request = Request { id, call: call.clone() };
                 let line = request.to_line();
                 assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);

@@ -5,6 +5,9 @@
 //! one effect is [`secret`], which reads and makes the key's file.
 
 pub(crate) mod auth;
+pub(crate) mod base64;
+pub(crate) mod condition;
+pub(crate) mod expect;
 pub(crate) mod handoff;
 mod hex;
 pub(crate) mod line;
@@ -12,3 +15,4 @@ pub(crate) mod message;
 pub(crate) mod runs;
 pub(crate) mod secret;
 pub(crate) mod status;
+pub(crate) mod talk;

@@ -23,6 +23,7 @@ mod define;
 mod difference;
 mod disk;
 mod edit;
+mod expect;
 mod failures;
 mod foreground;
 mod full_disk;

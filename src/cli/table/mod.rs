@@ -35,6 +35,8 @@ pub(crate) enum Verb {
     Info,
     Why,
     Logs,
+    Wait,
+    Send,
     Qmp,
     DiskLs,
     DiskAdd,

@@ -44,6 +44,7 @@ impl Supervisor<'_> {
     fn rest_after(&mut self, end: &End, error: Option<&Error>, stderr: &str) -> bool {
         let now = Instant::now();
         let Some(pause) = self.again.pause_after(end, now) else { return false };
+        self.end_attendance();
         log::info!("ended: {end:?}; there is a new try in {} s", pause.as_secs());
         self.record.end(end.clone(), error, stderr);
         self.machine = Machine::resting(self.terms, now + pause);
@@ -61,6 +62,7 @@ impl Supervisor<'_> {
         if let Some(front) = self.front.take() {
             front.end();
         }
+        self.end_attendance();
         let end = self.machine.end(Timestamp::now());
         let mut stderr = self.qemu.stderr.tail();
         if !self.machine.has_qemu() {

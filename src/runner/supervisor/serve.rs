@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Supervisor;
 use crate::error::Error;
 use crate::runner::monitor::Asker;
-use crate::runner::session::REQUESTS_PER_TURN;
+use crate::runner::session::{Line, REQUESTS_PER_TURN};
 use crate::runner::state::{Input, StopRequest};
 use crate::wire::message::{Call, Request, StopCall};
 
@@ -31,9 +31,12 @@ impl Supervisor<'_> {
     pub(super) fn take_requests(&mut self) {
         for number in self.sessions.numbers() {
             for _ in 0..REQUESTS_PER_TURN {
-                match self.sessions.next_request(number) {
-                    Some(Ok(request)) => self.serve(number, request),
-                    Some(Err(refused)) => {
+                match self.sessions.next_line(number) {
+                    Some(Line::Request(Ok(request))) => self.serve(number, request),
+                    Some(Line::Input(id, input)) => {
+                        self.qemu.console.take(&mut self.sessions, number, &id, input);
+                    }
+                    Some(Line::Request(Err(refused))) => {
                         let (id, error) = *refused;
                         self.sessions.answer(number, id.as_ref(), Err(error));
                     }
@@ -66,6 +69,19 @@ impl Supervisor<'_> {
                 self.hear(news);
                 return;
             }
+            Call::Wait(call) => match self.wait(session, request.clone(), call) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
+            Call::Send(call) => match self.send(session, request.clone(), call) {
+                Ok(None) => return,
+                Ok(Some(sent)) => Ok(sent),
+                Err(error) => Err(error),
+            },
+            Call::Console(call) => match self.attach(session, request.as_ref(), call) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             Call::Stop(StopCall { manner, guest_time, at_once }) => {
                 let asked_by = self.sessions.describe(session);
                 if !at_once {

@@ -3,6 +3,32 @@
 use super::VM;
 use crate::cli::table::{Arity, Command, Flag, Group, Operand, Verb};
 
+pub(super) const SEND: Command = Command {
+    verb: Verb::Send,
+    word: "send",
+    group: Group::Talk,
+    summary: "type on a VM's console",
+    about: "\
+TEXT is literal but for \\r (Enter), \\n, \\t, \\e, \\0, \\\\ and \\xNN; - sends
+standard input as it is, at most 64 KiB. With --for it waits then, from the byte
+before the first that was sent, and prints what \"wait\" prints.",
+    operands: &[VM, Operand { name: "TEXT|-", arity: Arity::One }],
+    definition: false,
+    flags: &[
+        (Flag::Line, "an Enter behind it"),
+        (Flag::Break, "a break of the line before it"),
+        (Flag::For, "what to wait for then"),
+        (Flag::Any, "one of them is enough"),
+        (Flag::Fail, "what ends the wait as a failure"),
+    ],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("send web root --line --for console:Password:", "a name, and the question behind it"),
+        ("send web '\\x03'", "Control-C"),
+    ],
+};
+
 pub(super) const QMP: Command = Command {
     verb: Verb::Qmp,
     word: "qmp",

@@ -112,3 +112,31 @@ characters are shown escaped; in a pipe the bytes are as they came.",
         ("logs web --qemu", "QEMU's complaints"),
     ],
 };
+
+pub(super) const WAIT: Command = Command {
+    verb: Verb::Wait,
+    word: "wait",
+    group: Group::Look,
+    summary: "wait until VMs do something",
+    about: "\
+Returns when every condition has come, or one with --any: running, paused,
+stopped, event:NAME of QEMU's, tcp:PORT of the guest's, or console:TEXT, which
+is literal text, searched without escape sequences and CR. Prints VM, condition
+and mark: the bytes that the guest had written by then. Exits with 1 where a
+--fail came first, 3 where the VM has ended, 5 after 60 s or --timeout.",
+    operands: &[VMS],
+    definition: false,
+    flags: &[
+        (Flag::For, "what to wait for"),
+        (Flag::Any, "one of them is enough"),
+        (Flag::Fail, "what ends the wait as a failure"),
+        (Flag::From, "from where the console is searched: this run's start, or a mark"),
+    ],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("wait web --for console:login:", "until the guest asks who is there"),
+        ("wait web --for tcp:22 --timeout 5m", "until its port 22 answers"),
+        ("wait web --for stopped --fail 'console:panic'", "an end, but not that one"),
+    ],
+};

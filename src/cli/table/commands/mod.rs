@@ -81,6 +81,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::INFO,
     look::WHY,
     look::LOGS,
+    look::WAIT,
+    host::SEND,
     host::QMP,
     parts::DISK_LS,
     parts::DISK_ADD,
