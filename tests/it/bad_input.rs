@@ -64,7 +64,10 @@ fn a_definition_that_is_none_is_refused_and_nothing_is_made_or_lost() {
     let before = listing(host.root());
     for (bytes, says) in [
         (&br#"{"memroy": "1G"}"#[..], "memroy: there is no such key"),
-        (br#"{"storage": [{"sise": "1G"}]}"#, "storage[0].sise: there is no such key"),
+        (
+            br#"{"storage": [{"size": "1G", "sise": "1G"}]}"#,
+            "storage[0].sise: there is no such key",
+        ),
         (br#"{"memory": true}"#, "memory: expected a size"),
         (br#"{"cpu": "two"}"#, "cpu: expected"),
         (br#"{"storage": {}}"#, "storage: expected a list"),
