@@ -50,12 +50,36 @@ const OPTIONS: [&str; 37] = [
     "name",
 ];
 /// The options that take a text as it is: in none of them does a comma end anything.
-const TEXTS: [&str; 20] = [
-    "append", "kernel", "initrd", "dtb", "bios", "pflash", "cdrom", "hda", "hdb", "hdc", "hdd",
-    "fda", "fdb", "sd", "mtdblock", "uuid", "pidfile", "D", "L", "incoming",
+const TEXTS: [&str; 26] = [
+    "loadvm",
+    "readconfig",
+    "dump-vmstate",
+    "prom-env",
+    "chroot",
+    "runas",
+    "append",
+    "kernel",
+    "initrd",
+    "dtb",
+    "bios",
+    "pflash",
+    "cdrom",
+    "hda",
+    "hdb",
+    "hdc",
+    "hdd",
+    "fda",
+    "fdb",
+    "sd",
+    "mtdblock",
+    "uuid",
+    "pidfile",
+    "D",
+    "L",
+    "incoming",
 ];
 /// The options that take no value (QEMU 7.2): a word behind one of them would be an image.
-const BARE: [&str; 24] = [
+const BARE: [&str; 31] = [
     "S",
     "daemonize",
     "enable-kvm",
@@ -80,7 +104,17 @@ const BARE: [&str; 24] = [
     "xen-domid-restrict",
     "curses",
     "version",
+    "audio-help",
+    "h",
+    "help",
+    "old-param",
+    "portrait",
+    "s",
+    "semihosting",
 ];
+/// The options of which QEMU takes all behind the first `=` for a value, commas too, where there is
+/// a dot in front of it.
+const DOTTED: [&str; 2] = ["global", "set"];
 
 pub(super) fn arguments(fields: &Fields<'_>) -> Result<Vec<Argument>> {
     let items = fields.list("arguments")?.unwrap_or_default();
@@ -115,6 +149,21 @@ fn option(path: &str, name: &str, parts: Vec<Part>) -> Result<Argument> {
         let why = format!("{path}: QEMU's option {} takes no value", quote(name));
         return Err(Error::usage(why).hint(format!("write {} alone", quote(name))));
     }
+    if parts.is_empty() && (OPTIONS.contains(&name) || TEXTS.contains(&name)) {
+        let why = format!("{path}: QEMU's option {} needs a value", quote(name));
+        return Err(Error::usage(why).hint("without one QEMU takes the next option for it"));
+    }
+    let is_dotted = |part: &Part| matches!(part, Part::Pair(key, _) if key.contains('.'));
+    let parts = match &parts[..] {
+        [Part::Pair(key, value)] if DOTTED.contains(&name) && key.contains('.') => {
+            vec![Part::Text(format!("{key}={value}"))]
+        }
+        several if DOTTED.contains(&name) && several.iter().any(is_dotted) => {
+            let why = format!("{path}: QEMU's option {} takes one property", quote(name));
+            return Err(Error::usage(why).hint("write one item for each"));
+        }
+        _ => parts,
+    };
     Ok(Argument { option: name.to_owned(), parts })
 }
 
@@ -139,6 +188,9 @@ fn parts(path: &str, option: &str, value: &Value) -> Result<Vec<Part>> {
     match value {
         Value::Null => {}
         Value::Bool(true) if BARE.contains(&option) => {}
+        Value::Object(_) | Value::Array(_) if TEXTS.contains(&option) => {
+            return Err(expected(path, "one text, which this option takes as it is", value));
+        }
         Value::Object(map) => {
             let words = map.iter().filter(|(_, value)| is_nothing(value));
             for (word, _) in words {
@@ -172,7 +224,13 @@ fn is_nothing(value: &Value) -> bool {
 fn add_word(path: &str, word: &str, parts: &mut Vec<Part>) -> Result<()> {
     parts.push(match word.split_once('=') {
         Some((key, value)) if is_key(key) => Part::Pair(key.to_owned(), value.to_owned()),
-        None if parts.is_empty() || is_key(word) => Part::Word(text_of(path, word)?),
+        None if (parts.is_empty() && !word.starts_with('{')) || is_key(word) => {
+            Part::Word(text_of(path, word)?)
+        }
+        None if parts.is_empty() => {
+            let why = format!("{path}: {} is JSON to QEMU", quote(word));
+            return Err(Error::usage(why).hint("write it as an object: {\"OPTION\": {…}}"));
+        }
         _ => {
             let why = format!("{path}: QEMU would take {} for something else", quote(word));
             return Err(Error::usage(why).hint("write it with its key: {\"OPTION\": {\"KEY\": …}}"));

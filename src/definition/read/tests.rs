@@ -206,6 +206,24 @@ fn every_refusal_names_the_key_and_the_reason() {
             json!({"arguments": [{"no-reboot": "x"}]}),
             "arguments[0]: QEMU's option \"no-reboot\" takes no value",
         ),
+        (
+            json!({"arguments": ["device", "no-shutdown"]}),
+            "arguments[0]: QEMU's option \"device\" needs a value",
+        ),
+        (json!({"arguments": [{"smp": {}}]}), "arguments[0]: QEMU's option \"smp\" needs a value"),
+        (json!({"arguments": [{"s": "x"}]}), "arguments[0]: QEMU's option \"s\" takes no value"),
+        (
+            json!({"arguments": [{"device": "{\"driver\":\"edu\"}"}]}),
+            "arguments[0].\"device\": \"{\\\"driver\\\":\\\"edu\\\"}\" is JSON to QEMU",
+        ),
+        (
+            json!({"arguments": [{"append": ["a", "b"]}]}),
+            "arguments[0].\"append\": expected one text, which this option takes as it is",
+        ),
+        (
+            json!({"arguments": [{"global": {"a.b": 1, "c.d": 2}}]}),
+            "arguments[0]: QEMU's option \"global\" takes one property",
+        ),
         (json!({"arguments": [{"rtc": ["a\u{0}"]}]}), "arguments[0].\"rtc\"[0]: a zero byte"),
         (
             json!({"arguments": [{"device": "x", "a,b": 1}]}),

@@ -20,6 +20,8 @@ mod arguments;
 mod cards;
 mod controllers;
 mod disks;
+#[cfg(test)]
+mod property;
 mod screen;
 mod shares;
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn argv_on(host: &Host, definition: Value) -> Result<Vec<String>> {
     build(&vm, host, &Wires { qmp: 5, agent })
 }
 
-fn argv(definition: Value) -> Vec<String> {
+pub(super) fn argv(definition: Value) -> Vec<String> {
     argv_on(&host("/usr/bin/qemu-system-x86_64"), definition).unwrap()
 }
 
@@ -280,6 +280,11 @@ fn arguments_in_every_form_become_one_option_each() {
         (
             json!({"blockdev": {"driver": "raw", "file": {"driver": "file", "filename": "/a,b"}}}),
             &["-blockdev", "driver=raw,file.driver=file,file.filename=/a,,b"],
+        ),
+        (json!({"global": {"PIIX4_PM.x": "a,b"}}), &["-global", "PIIX4_PM.x=a,b"]),
+        (
+            json!({"global": {"driver": "d", "property": "p", "value": "a,b"}}),
+            &["-global", "driver=d,property=p,value=a,,b"],
         ),
         (json!({"append": "console=ttyS0,115200 a=b"}), &["-append", "console=ttyS0,115200 a=b"]),
         (

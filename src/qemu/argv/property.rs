@@ -1,0 +1,211 @@
+//! Whatever a definition holds, QEMU reads what went in and nothing else.
+//!
+//! Definitions are made at random together with what QEMU must find. Their argv is read back by
+//! QEMU's own rules, written down once more: which options take the next word, that a comma ends a
+//! value and two are one, that the first key may be implied, and JSON. `made` has the items, `reader`
+//! the rules.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use serde_json::{Map, Value, json};
+
+use self::made::{Drive, Texts, argument, card, drive, share, text, texts};
+use self::reader::{Pairs, Read, count, one, one_json, pairs, read};
+use super::tests::argv;
+
+mod made;
+mod reader;
+
+impl Drive {
+    /// Compares what QEMU is told with what was chosen.
+    fn holds(&self, place: usize, options: &[(String, Read)]) -> TestCaseResult {
+        let name = format!("disk-d{place}");
+        let node = one_json(options, "-blockdev", "node-name", &name);
+        let file =
+            self.file.clone().unwrap_or(format!("/vms/w b,c/disks/d{place}.{}", self.format));
+        prop_assert_eq!(&node["driver"], self.format);
+        prop_assert_eq!(&node["file"]["filename"], &json!(file));
+        prop_assert_eq!(&node["file"]["aio"], &json!(self.more[1]));
+        prop_assert_eq!(node["read-only"].as_bool().unwrap_or(false), self.readonly);
+        match &self.backing {
+            None => prop_assert!(node["backing"].is_null()),
+            Some((file, format)) => {
+                prop_assert_eq!(&node["backing"]["file"]["filename"], &json!(file));
+                prop_assert_eq!(&node["backing"]["driver"], &json!(format));
+            }
+        }
+        if self.interface == Some("none") {
+            return Ok(());
+        }
+        let device = one_json(options, "-device", "drive", &name);
+        prop_assert_eq!(&device["bootindex"], &json!(self.bootindex));
+        if self.interface != Some("nvme") || self.serial.is_some() {
+            prop_assert_eq!(&device["serial"], &json!(self.serial));
+        }
+        Ok(())
+    }
+}
+
+fn verbatim(text: &str) -> Option<Read> {
+    Some(Read::Verbatim(text.to_owned()))
+}
+
+fn check(
+    texts: &Texts,
+    drives: &[Drive],
+    shares: &[(String, String, &str)],
+    cards: &[(Map<String, Value>, Option<Pairs>)],
+    arguments: &[(Value, (String, Read))],
+) -> TestCaseResult {
+    let mut storage: Vec<Value> =
+        drives.iter().enumerate().map(|(place, drive)| drive.item(place)).collect();
+    storage.extend(shares.iter().enumerate().map(|(place, (path, tag, security))| {
+        json!({ "name": format!("s{place}"), "type": "virtfs", "path": path,
+                "tag": format!("{place}:{tag}"), "security_model": security })
+    }));
+    let items: Vec<Value> = arguments.iter().map(|(item, _)| item.clone()).collect();
+    let network: Vec<Value> = cards.iter().map(|(item, _)| Value::Object(item.clone())).collect();
+    let (kernel, initrd, append) = match &texts.direct {
+        None => (None, None, None),
+        Some((kernel, initrd, append)) => (Some(kernel), initrd.as_ref(), append.as_ref()),
+    };
+    let argv = argv(json!({
+        "description": texts.description, "labels": texts.labels, "machine": "q35",
+        "cpu_model": texts.cpu_model, "cpu": texts.cpus, "memory": format!("{}B", texts.memory),
+        "kernel": kernel, "initrd": initrd, "append": append, "boot": { "menu": texts.menu },
+        "vga": texts.vga, "storage": storage, "network": network, "arguments": items,
+        "args": texts.args,
+    }));
+    let (own, args) = argv.split_at(argv.len() - texts.args.len());
+    prop_assert_eq!(args, &texts.args[..]);
+    let all = read(own);
+
+    // What a definition says as structured values is the last that we say.
+    let (options, last) = all.split_at(all.len() - arguments.len());
+    let expected: Vec<_> = arguments.iter().map(|(_, read)| read.clone()).collect();
+    prop_assert_eq!(last, &expected[..]);
+
+    let is = |name: &str| one(options, name).cloned();
+    prop_assert_eq!(is("-cpu"), verbatim(texts.cpu_model.as_deref().unwrap_or("max")));
+    prop_assert_eq!(is("-kernel"), kernel.and_then(|text| verbatim(text)));
+    prop_assert_eq!(is("-initrd"), initrd.and_then(|text| verbatim(text)));
+    prop_assert_eq!(is("-append"), append.and_then(|text| verbatim(text)));
+    let cpus = vec![("cpus".to_owned(), texts.cpus.to_string())];
+    prop_assert_eq!(is("-smp"), Some(Read::Pairs(cpus)));
+    let Some(Read::Verbatim(memory)) = is("-m") else { panic!("-m is missing") };
+    let mebibytes = memory.strip_suffix('M').map(|count| count.parse::<u64>().unwrap() << 20);
+    let bytes = memory.strip_suffix('B').map(|count| count.parse().unwrap());
+    prop_assert_eq!(mebibytes.or(bytes), Some(texts.memory));
+    prop_assert_eq!(count(options, "-boot"), usize::from(texts.menu.is_some()));
+
+    for (place, drive) in drives.iter().enumerate() {
+        drive.holds(place, options)?;
+    }
+    prop_assert_eq!(count(options, "-blockdev"), drives.len());
+
+    let mut folders = options.iter().filter(|(name, _)| name == "-fsdev");
+    for (place, (path, tag, security)) in shares.iter().enumerate() {
+        let id = format!("share-s{place}");
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let expected = vec![
+            pair("", "local"),
+            pair("id", &id),
+            pair("path", path),
+            pair("security_model", security),
+            pair("multidevs", "remap"),
+        ];
+        prop_assert_eq!(folders.next().map(|(_, read)| read), Some(&Read::Pairs(expected)));
+        let device = one_json(options, "-device", "fsdev", &id);
+        prop_assert_eq!(&device["mount_tag"], &json!(format!("{place}:{tag}")));
+    }
+    prop_assert!(folders.next().is_none());
+
+    let mut networks = options.iter().filter(|(name, _)| name == "-netdev");
+    for (place, (_, expected)) in cards.iter().enumerate() {
+        let Some(mut expected) = expected.clone() else { continue };
+        expected[1].1 = format!("net-net{place}");
+        one_json(options, "-device", "netdev", &expected[1].1);
+        prop_assert_eq!(networks.next().map(|(_, read)| read), Some(&Read::Pairs(expected)));
+    }
+    prop_assert!(networks.next().is_none());
+
+    // Besides these there are only options that stand in every command line, and devices of ours.
+    for (option, read) in options {
+        prop_assert!(OURS.contains(&&**option), "{}", option);
+        let is_json = matches!(read, Read::Json(_));
+        prop_assert_eq!(is_json, option == "-device" || option == "-blockdev");
+    }
+    let devices = options.iter().filter_map(|(option, read)| match read {
+        Read::Json(read) if option == "-device" => read["id"].as_str(),
+        _ => None,
+    });
+    for id in devices {
+        let known = ["disk-", "share-", "net-", "slot", "bridge-"];
+        let own = ["scsi", "sata", "usb", "ports", "agent", "rng"];
+        prop_assert!(
+            known.iter().any(|start| id.starts_with(start)) || own.contains(&id),
+            "{}",
+            id
+        );
+    }
+    Ok(())
+}
+
+/// Every option that a definition without `arguments` and `args` may lead to.
+const OURS: [&str; 25] = [
+    "-nodefaults",
+    "-no-user-config",
+    "-name",
+    "-uuid",
+    "-S",
+    "-sandbox",
+    "-machine",
+    "-accel",
+    "-cpu",
+    "-smp",
+    "-m",
+    "-chardev",
+    "-mon",
+    "-serial",
+    "-display",
+    "-vga",
+    "-device",
+    "-blockdev",
+    "-fsdev",
+    "-netdev",
+    "-boot",
+    "-kernel",
+    "-initrd",
+    "-append",
+    "-object",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn qemu_reads_every_value_that_went_in_and_nothing_else(
+        texts in texts(),
+        drives in vec(drive(), 0..4),
+        shares in vec(share(), 0..3),
+        cards in vec(card(), 0..3),
+        items in vec(argument(), 0..4),
+    ) {
+        let mut accepted = Vec::new();
+        for (item, expected) in items {
+            let whole = json!({ "arguments": [item] });
+            let is_read = crate::definition::types::Definition::read(whole.as_object().unwrap());
+            prop_assert_eq!(is_read.is_ok(), expected.is_some(), "{}: {:?}", item, is_read);
+            accepted.extend(expected.map(|read| (item, read)));
+        }
+        check(&texts, &drives, &shares, &cards, &accepted)?;
+    }
+
+    #[test]
+    fn the_reader_above_undoes_what_a_comma_is_written_as(values in vec(text(), 1..5)) {
+        let word = values.iter().map(|value| format!("k={}", value.replace(',', ",,")));
+        let read = pairs(&word.collect::<Vec<_>>().join(","));
+        prop_assert_eq!(read.into_iter().map(|(_, value)| value).collect::<Vec<_>>(), values);
+    }
+}
