@@ -166,8 +166,9 @@ pub(super) const CHECK: Command = Command {
     summary: "find what is wrong with definitions, and start nothing",
     about: "\
 Reads the definitions of VMs, with DEF merged onto them, or those in files, and
-looks whether QEMU and the files that they name are there. Tells everything that
-is wrong at once. Silent when all is well.",
+looks whether QEMU is there, and at the files that they name as a start does.
+All that is wrong is told at once, each fault with its JSON path; with --json as
+\"problems\". A port that another VM has, too, is a note. Silent when all is well.",
     operands: &[Operand { name: "VM", arity: Arity::Any }],
     definition: true,
     flags: &[],
