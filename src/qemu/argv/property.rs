@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use serde_json::{Map, Value, json};
 
-use self::made::{Drive, Texts, argument, card, drive, share, text, texts};
+use self::made::{Drive, Server, Texts, argument, card, drive, server, share, text, texts};
 use self::reader::{Pairs, Read, count, one, one_json, pairs, read};
 use super::tests::argv;
 
@@ -53,6 +53,7 @@ fn verbatim(text: &str) -> Option<Read> {
 
 fn check(
     texts: &Texts,
+    screen: Option<&Server>,
     drives: &[Drive],
     shares: &[(String, String, &str)],
     cards: &[(Map<String, Value>, Option<Pairs>)],
@@ -70,11 +71,13 @@ fn check(
         None => (None, None, None),
         Some((kernel, initrd, append)) => (Some(kernel), initrd.as_ref(), append.as_ref()),
     };
+    let display = screen
+        .map(|(word, port, file)| json!({ (*word): { "port": port, "password_file": file } }));
     let argv = argv(json!({
         "description": texts.description, "labels": texts.labels, "machine": "q35",
         "cpu_model": texts.cpu_model, "cpu": texts.cpus, "memory": format!("{}B", texts.memory),
         "kernel": kernel, "initrd": initrd, "append": append, "boot": { "menu": texts.menu },
-        "vga": texts.vga, "storage": storage, "network": network, "arguments": items,
+        "vga": texts.vga, "display": display, "storage": storage, "network": network, "arguments": items,
         "args": texts.args,
     }));
     let (own, args) = argv.split_at(argv.len() - texts.args.len());
@@ -98,6 +101,19 @@ fn check(
     let bytes = memory.strip_suffix('B').map(|count| count.parse().unwrap());
     prop_assert_eq!(mebibytes.or(bytes), Some(texts.memory));
     prop_assert_eq!(count(options, "-boot"), usize::from(texts.menu.is_some()));
+
+    if let Some((word, port, file)) = screen {
+        prop_assert_eq!(
+            is(&format!("-{word}")),
+            Some(Read::Pairs(served(word, *port, file.is_some())))
+        );
+        if let Some(file) = file {
+            let secret = one_json(options, "-object", "id", "screen-password");
+            prop_assert_eq!(&secret["file"], &json!(file));
+        }
+    }
+    let secrets = screen.iter().filter(|(_, _, file)| file.is_some()).count();
+    prop_assert_eq!(count(options, "-object"), secrets);
 
     for (place, drive) in drives.iter().enumerate() {
         drive.holds(place, options)?;
@@ -134,7 +150,7 @@ fn check(
     for (option, read) in options {
         prop_assert!(OURS.contains(&&**option), "{}", option);
         let is_json = matches!(read, Read::Json(_));
-        prop_assert_eq!(is_json, option == "-device" || option == "-blockdev");
+        prop_assert_eq!(is_json, ["-device", "-blockdev", "-object"].contains(&&**option));
     }
     let devices = options.iter().filter_map(|(option, read)| match read {
         Read::Json(read) if option == "-device" => read["id"].as_str(),
@@ -152,8 +168,24 @@ fn check(
     Ok(())
 }
 
+/// What QEMU must read of a server of the screen.
+fn served(word: &str, port: Option<u16>, has_password: bool) -> Pairs {
+    let password = has_password.then_some(("password-secret", "screen-password".to_owned()));
+    let mut all: Vec<(&str, String)> = match (word, port) {
+        ("vnc", Some(port)) => vec![("", format!("127.0.0.1:{}", port - 5900))],
+        ("vnc", None) => vec![("", "unix:vnc.sock".to_owned())],
+        (_, Some(port)) => vec![("addr", "127.0.0.1".to_owned()), ("port", port.to_string())],
+        (_, None) => vec![("unix", "on".to_owned()), ("addr", "spice.sock".to_owned())],
+    };
+    all.extend(password);
+    if word == "spice" && !has_password {
+        all.push(("disable-ticketing", "on".to_owned()));
+    }
+    all.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
 /// Every option that a definition without `arguments` and `args` may lead to.
-const OURS: [&str; 25] = [
+const OURS: [&str; 27] = [
     "-nodefaults",
     "-no-user-config",
     "-name",
@@ -179,6 +211,8 @@ const OURS: [&str; 25] = [
     "-initrd",
     "-append",
     "-object",
+    "-vnc",
+    "-spice",
 ];
 
 proptest! {
@@ -187,6 +221,7 @@ proptest! {
     #[test]
     fn qemu_reads_every_value_that_went_in_and_nothing_else(
         texts in texts(),
+        screen in server(),
         drives in vec(drive(), 0..4),
         shares in vec(share(), 0..3),
         cards in vec(card(), 0..3),
@@ -199,7 +234,7 @@ proptest! {
             prop_assert_eq!(is_read.is_ok(), expected.is_some(), "{}: {:?}", item, is_read);
             accepted.extend(expected.map(|read| (item, read)));
         }
-        check(&texts, &drives, &shares, &cards, &accepted)?;
+        check(&texts, screen.as_ref(), &drives, &shares, &cards, &accepted)?;
     }
 
     #[test]

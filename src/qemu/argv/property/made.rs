@@ -259,6 +259,13 @@ pub(super) fn card() -> impl Strategy<Value = (Map<String, Value>, Option<Pairs>
     )
 }
 
+/// A server of the screen: its word, its port, and the file of its password.
+pub(super) type Server = (&'static str, Option<u16>, Option<String>);
+
+pub(super) fn server() -> impl Strategy<Value = Option<Server>> {
+    option::of((select(vec!["vnc", "spice"]), option::of(5900..6000_u16), option::of(path())))
+}
+
 /// A folder of the host: its path, its tag, how it is mapped.
 pub(super) fn share() -> impl Strategy<Value = (String, String, &'static str)> {
     let tag = text().prop_filter("1 to 31 bytes", |text| (1..=28).contains(&text.len()));
