@@ -34,6 +34,7 @@ mod images;
 mod launcher;
 mod life;
 mod limits;
+mod linked;
 mod misbehaving;
 mod moving;
 mod originals;
