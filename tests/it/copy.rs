@@ -210,4 +210,6 @@ fn without_room_a_clone_leaves_nothing_and_its_source_is_unharmed() {
     assert_told(&host.maqet(["clone", "web", "copy"]).exits(1));
     assert_eq!((names(&host).as_str(), folders(&host)), ("web\n", before));
     host.maqet(["start", "web"]).exits(0);
+    // What runs from that disk has to be gone before it is.
+    host.maqet(["stop", "web", "--force"]).exits(0);
 }
