@@ -212,6 +212,9 @@ fn default_runtime_folders(environment: &Environment) -> Vec<PathBuf> {
     candidates
 }
 
+/// The name of the image of the firmware's variables, in the VM's folder.
+pub(crate) const VARIABLES: &str = "firmware-vars.qcow2";
+
 /// The folder of one VM that keeps what happened: `<data>/vms/<id>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VmFolder(PathBuf);
@@ -231,6 +234,11 @@ impl VmFolder {
 
     pub(crate) fn disks(&self) -> PathBuf {
         self.0.join("disks")
+    }
+
+    /// The image of its firmware's variables.
+    pub(crate) fn variables(&self) -> PathBuf {
+        self.0.join(VARIABLES)
     }
 
     pub(crate) fn runs(&self) -> PathBuf {

@@ -10,10 +10,11 @@ use super::context::{Context, Vm};
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::definition::name::{VmId, VmName};
 use crate::definition::port::Port;
-use crate::definition::types::Definition;
+use crate::definition::types::{Definition, Firmware};
 use crate::definition::{faults, formats};
 use crate::error::{Error, Result};
 use crate::qemu::copy::Original;
+use crate::qemu::firmware;
 use crate::qemu::look::{examine, examine_backing, look};
 use crate::qemu::{argv, program};
 
@@ -88,6 +89,8 @@ fn problems(
     let folder = context.folders.vm(&vm.id);
     let host = argv::Host::unseen(&definition);
     found.extend(program::find(host.binary.as_os_str()).err().map(|error| at("binary", error)));
+    let no_firmware = firmware::find(&definition, &host.binary).err();
+    found.extend(no_firmware.map(|error| at("firmware", error)));
     let target = argv::Vm { id: &id, name: &name, definition: &definition, folder: folder.path() };
     let refused = argv::build(&target, &host, &argv::Wires::NOMINAL).err();
     found.extend(refused.map(|error| error.or_hint("leave it out, or choose another --machine")));
@@ -162,6 +165,10 @@ fn files(definition: &Definition, effective: &Map<String, Value>, folder: &Path)
         };
         let place = place(share.name.as_str()).unwrap_or_default();
         found.extend(refused.map(|error| at(&format!("storage[{place}].path"), error)));
+    }
+    if let Firmware::Files { code, vars } = &definition.firmware {
+        found.extend(unreadable("firmware.code", code));
+        found.extend(unreadable("firmware.vars", vars));
     }
     if let Some(boot) = &definition.direct_boot {
         found.extend(unreadable("kernel", &boot.kernel));

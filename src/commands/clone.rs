@@ -26,6 +26,7 @@ use crate::definition::units;
 use crate::error::{Error, Result, quote};
 use crate::interrupt::Interrupt;
 use crate::paths::VmFolder;
+use crate::qemu::firmware;
 use crate::qemu::image::{self, Header};
 use crate::qemu::img::Img;
 use crate::wire::status::State;
@@ -121,7 +122,14 @@ fn plan(context: &Context<'_>, source: &Vm, id: &VmId, name: &VmName) -> Result<
         .into_iter()
         .map(|card| format!("{name}: the card {card} gets a hardware address of its own"))
         .collect();
-    let jobs = if linked { Vec::new() } else { jobs(&own, &new, &to)? };
+    let mut jobs = if linked { Vec::new() } else { jobs(&own, &new, &to)? };
+    // Each VM has variables of its own, one with linked disks, too.
+    let variables = firmware::variables(&typed, &from)?;
+    jobs.extend(variables.filter(|_| new.firmware.has_variables()).map(|from| Job {
+        from,
+        to: to.variables(),
+        rebase: None,
+    }));
     Ok(Plan { definition, jobs, notes })
 }
 

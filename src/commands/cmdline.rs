@@ -15,6 +15,7 @@ use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk};
 use crate::error::{Error, Result};
 use crate::qemu::argv::{self, Wires};
+use crate::qemu::firmware;
 use crate::qemu::{program, script};
 use crate::sys;
 
@@ -67,7 +68,13 @@ fn as_script(context: &Context<'_>, vm: &Vm, line: &Line) -> String {
         .filter(|disk| disk.is_made_when_absent())
         .map(|disk| (disk, disk.path(folder.path()).to_string_lossy().into_owned()))
         .collect();
-    script::script(&vm.name, &line.words, &folder.path().to_string_lossy(), &missing)
+    // Where none is found there is no command line either.
+    let flash = line.definition.as_ref().and_then(|definition| {
+        firmware::find(definition, Path::new(line.words.first()?)).ok().flatten()
+    });
+    let variables = folder.variables().to_string_lossy().into_owned();
+    let variables = flash.as_ref().map(|flash| (&flash.vars, variables.as_str()));
+    script::script(&vm.name, &line.words, &folder.path().to_string_lossy(), &missing, variables)
 }
 
 /// A merged definition as a start would read it.
@@ -108,7 +115,8 @@ pub(super) fn would_be(
     let imagined = argv::Host::unseen(definition);
     let binary = program::find(imagined.binary.as_os_str())?;
     let block_devices = block_devices(definition, folder.path());
-    let host = argv::Host { binary, kvm: sys::kvm_opens(), block_devices };
+    let firmware = firmware::find(definition, &binary)?.map(|flash| flash.code);
+    let host = argv::Host { binary, kvm: sys::kvm_opens(), block_devices, firmware };
     let target = argv::Vm { id: &id, name: &name, definition, folder: folder.path() };
     argv::build(&target, &host, &wires)
 }

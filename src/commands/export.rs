@@ -23,7 +23,8 @@ use crate::definition::copied::{self, Fate};
 use crate::definition::trust;
 use crate::error::{Error, Result, quote};
 use crate::interrupt::Interrupt;
-use crate::paths::VmFolder;
+use crate::paths::{VARIABLES, VmFolder};
+use crate::qemu::firmware;
 use crate::qemu::image::Header;
 use crate::qemu::img::Img;
 use crate::sys;
@@ -94,6 +95,9 @@ fn exported(context: &Context<'_>, vm: &Vm, to: &str) -> Result<Vec<String>> {
                 path: own.path.clone(),
             });
         }
+    }
+    if let Some(path) = firmware::variables(&typed, &folder)? {
+        images.push(Image { member: VARIABLES.to_owned(), path, flat: None });
     }
     definition.insert("name".into(), vm.name.clone().into());
     let outside = trust::reached(&definition);

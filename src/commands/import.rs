@@ -26,7 +26,8 @@ use crate::definition::types::Definition;
 use crate::definition::{json, trust};
 use crate::error::{Error, Result, quote};
 use crate::interrupt::Interrupt;
-use crate::paths::VmFolder;
+use crate::paths::{VARIABLES, VmFolder};
+use crate::qemu::firmware;
 use crate::qemu::image;
 use crate::qemu::look::look;
 use crate::wire::status::State;
@@ -144,6 +145,9 @@ fn expected(definition: &Definition, folder: &VmFolder) -> Result<BTreeMap<Strin
             return Err(Error::usage(format!("two of its disks are in {}", quote(&member))));
         }
     }
+    if definition.firmware.has_variables() {
+        all.insert(VARIABLES.to_owned(), folder.variables());
+    }
     Ok(all)
 }
 
@@ -161,6 +165,7 @@ fn unexpected(member: &Member) -> Error {
 
 /// What a start would refuse in the images.
 fn judge(definition: &Definition, folder: &VmFolder) -> Result<()> {
+    firmware::variables(definition, folder)?;
     for disk in &definition.storage {
         let path = disk.path(folder.path());
         let is_inside = path.starts_with(folder.path());

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::context::{Context, Vm};
 use super::power::stop_all;
 use super::rehearsal::rehearse;
+use super::strays::{entries, is_unfinished};
 use crate::cli::table::Flag;
 use crate::control::life;
 use crate::definition::types::{Definition, Disk};
@@ -181,10 +182,11 @@ impl Disks {
         let makes: BTreeSet<PathBuf> =
             disks.iter().filter(|disk| disk.size.is_some()).map(named).collect();
         let mut given: BTreeSet<PathBuf> = disks.iter().map(named).collect();
-        for entry in std::fs::read_dir(folder.disks()).into_iter().flatten().flatten() {
-            let unfinished = entry.file_name().to_string_lossy().starts_with(".maqet-");
-            let ours = unfinished || makes.contains(&entry.path());
-            if ours { &mut made } else { &mut given }.insert(entry.path());
+        made.insert(folder.variables());
+        made.extend(entries(folder.path()).filter(|path| is_unfinished(path)));
+        for path in entries(&folder.disks()) {
+            let ours = is_unfinished(&path) || makes.contains(&path);
+            if ours { &mut made } else { &mut given }.insert(path);
         }
         made.retain(|path| path.exists());
         given.retain(|path| path.exists() && !made.contains(path));

@@ -76,7 +76,8 @@ fn files(
         return vec![Finding::wrong("vms", &error)];
     };
     let folder = context.folders.vm(&vm.id);
-    let named = images(&definition, folder.path());
+    let mut named = images(&definition, folder.path());
+    named.insert(folder.variables());
     let mut findings = Vec::new();
     for disk in definition.storage.iter().filter(|disk| !disk.is_made_when_absent()) {
         let path = disk.path(folder.path());
@@ -128,10 +129,10 @@ fn images(definition: &Definition, folder: &Path) -> BTreeSet<PathBuf> {
     all.collect()
 }
 
-fn is_unfinished(path: &Path) -> bool {
+pub(super) fn is_unfinished(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
 }
 
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+pub(super) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }

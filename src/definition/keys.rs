@@ -96,7 +96,7 @@ pub(crate) const DEFINITION: &[Key] = &[
     now("cpu_model", Kind::Text, "host with KVM, max with TCG", "QEMU's CPU model"),
     now("cpu", Kind::CountOr { min: 1, max: 4096 }, "1", "how many CPUs the guest has"),
     now("memory", Kind::Size(Bare::Mebibytes), "1G", "the guest's memory"),
-    now("firmware", one_of(&["bios"], &["uefi"]), "bios", "what starts the guest"),
+    now("firmware", word_or(&["bios", "uefi"], FIRMWARE), "bios", "what starts the guest"),
     now("kernel", Kind::Path, "none", "a kernel to start directly"),
     now("initrd", Kind::Path, "none", "the initial RAM disk of that kernel"),
     now("append", Kind::Text, "none", "the command line of that kernel"),
@@ -159,6 +159,12 @@ pub(crate) const CPU: &[Key] = &[
     now("sockets", count(1, 4096), "1", "sockets of the machine"),
     now("cores", count(1, 4096), "1", "cores of a socket"),
     now("threads", count(1, 4096), "1", "threads of a core"),
+];
+
+/// The keys of `firmware` as an object, of which both are given.
+pub(crate) const FIRMWARE: &[Key] = &[
+    now("code", Kind::Path, "none", "the firmware itself, a raw image"),
+    now("vars", Kind::Path, "none", "what its variables are at first, a raw image"),
 ];
 
 /// The keys of `boot`.

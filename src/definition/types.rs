@@ -12,11 +12,13 @@ use super::name::VmName;
 use super::units::Limit;
 
 mod arguments;
+mod firmware;
 mod network;
 mod screen;
 mod storage;
 
 pub(crate) use self::arguments::{Argument, Part};
+pub(crate) use self::firmware::Firmware;
 pub(crate) use self::network::{Card, Link, Mac, Model};
 pub(crate) use self::screen::{Display, Screen};
 pub(crate) use self::storage::{
@@ -39,6 +41,7 @@ pub(crate) struct Definition {
     pub(crate) cpu: Cpu,
     /// In bytes.
     pub(crate) memory: u64,
+    pub(crate) firmware: Firmware,
     pub(crate) direct_boot: Option<DirectBoot>,
     pub(crate) boot: Boot,
     pub(crate) display: Display,

@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     pub(crate) ata: Option<Ata>,
     /// `-vga` makes a graphics card.
     pub(crate) vga: bool,
+    /// It has flash for a firmware and its variables.
+    pub(crate) flash: bool,
     /// It has CPUs of its own; `none` dies of `-cpu` ("apic-id property was not initialized").
     pub(crate) cpu: bool,
 }
@@ -42,7 +44,8 @@ struct Row {
     machine: Machine,
 }
 
-const PCI: Machine = Machine { bus: Bus::Pci, express: false, ata: None, vga: true, cpu: true };
+const PCI: Machine =
+    Machine { bus: Bus::Pci, express: false, ata: None, vga: true, flash: true, cpu: true };
 
 /// As seen with QEMU 7.2; `virt` (Arm, RISC-V) as its documentation has it.
 const TABLE: &[Row] = &[
@@ -56,12 +59,26 @@ const TABLE: &[Row] = &[
     Row {
         name: "microvm",
         versions: "",
-        machine: Machine { bus: Bus::Mmio, express: false, ata: None, vga: false, cpu: true },
+        machine: Machine {
+            bus: Bus::Mmio,
+            express: false,
+            ata: None,
+            vga: false,
+            flash: false,
+            cpu: true,
+        },
     },
     Row {
         name: "none",
         versions: "",
-        machine: Machine { bus: Bus::None, express: false, ata: None, vga: false, cpu: false },
+        machine: Machine {
+            bus: Bus::None,
+            express: false,
+            ata: None,
+            vga: false,
+            flash: false,
+            cpu: false,
+        },
     },
 ];
 
@@ -86,6 +103,12 @@ pub(crate) fn is_version_of(version: &str, alias: &str) -> bool {
     })
 }
 
+/// What the versioned types of the machine that `alias` names begin with.
+pub(crate) fn versions_of(alias: &str) -> Option<&'static str> {
+    let row = TABLE.iter().find(|row| row.name == alias)?;
+    Some(row.versions).filter(|versions| !versions.is_empty())
+}
+
 /// The emulator of this host's architecture, to be found in PATH.
 pub(crate) fn default_program() -> String {
     let arch = match std::env::consts::ARCH {
@@ -104,6 +127,12 @@ pub(crate) fn default_type(binary: &Path) -> &'static str {
         Some(_) => "virt",
         None => default_type(Path::new(&default_program())),
     }
+}
+
+/// The architecture of a binary's guests, as QEMU calls it.
+pub(crate) fn architecture(binary: &Path) -> String {
+    let own = default_program();
+    arch(binary).or_else(|| arch(Path::new(&own))).unwrap_or_default().to_owned()
 }
 
 /// Whether KVM can run this binary's guests on this host at all.

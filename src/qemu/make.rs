@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::copy::{Original, Runs};
 use super::img::Img;
@@ -17,6 +18,8 @@ use crate::sys;
 
 /// What the name of an image begins with while it is being made.
 pub(crate) const UNFINISHED: &str = ".maqet-";
+/// Variables are some hundred kilobytes.
+const VARIABLES_LIMIT: Duration = Duration::from_secs(20);
 
 /// Where the image of the disk `name` of the VM `id` lies while it is being made: one name a VM and
 /// disk, so that what a kill left is found again by the next who makes it.
@@ -32,24 +35,42 @@ fn unfinished(path: &Path, id: &str, name: &str) -> PathBuf {
 /// In qemu-img's words, or the system's; nothing is left then.
 pub(crate) fn make(disk: &Disk, id: &str, path: &Path, run: &mut Runs<'_>) -> Result<()> {
     let cannot = |error| Error::io(format_args!("make the image {}", path.display()), &error);
-    let unfinished = unfinished(path, id, disk.name.as_str());
-    match std::fs::remove_file(&unfinished) {
+    whole(path, &unfinished(path, id, disk.name.as_str()), |unfinished| {
+        match (&disk.from, disk.format) {
+            (Some(from), format) => copy(disk, from, format, unfinished, run),
+            (None, Format::Raw) => make_raw(disk, unfinished).map_err(cannot),
+            (None, format) => make_formatted(disk, format, unfinished),
+        }
+    })
+}
+
+/// Makes the image of the firmware's variables of the VM `id` at `path`, 0600, of a template. Only a
+/// holder of the VM's lock does.
+///
+/// # Errors
+/// In qemu-img's words, or the system's; nothing is left then.
+pub(crate) fn variables(template: &Path, format: Format, id: &str, path: &Path) -> Result<()> {
+    whole(path, &unfinished(path, id, "firmware"), |unfinished| {
+        let convert = Img::new(["convert", "-f", format.as_str(), "-O", "qcow2"]);
+        convert.word(template).word(unfinished).copying(VARIABLES_LIMIT, None).run()
+    })
+}
+
+/// Makes a file at `unfinished` and gives it its name when it is whole.
+fn whole(path: &Path, unfinished: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let cannot = |error| Error::io(format_args!("make the image {}", path.display()), &error);
+    match std::fs::remove_file(unfinished) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(cannot(error)),
         _ => {}
     }
-    let made = match (&disk.from, disk.format) {
-        (Some(from), format) => copy(disk, from, format, &unfinished, run),
-        (None, Format::Raw) => make_raw(disk, &unfinished).map_err(cannot),
-        (None, format) => make_formatted(disk, format, &unfinished),
-    };
-    let finished = made.and_then(|()| {
+    let finished = make(unfinished).and_then(|()| {
         let private = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&unfinished, private)
-            .and_then(|()| sys::rename_new(&unfinished, path))
+        std::fs::set_permissions(unfinished, private)
+            .and_then(|()| sys::rename_new(unfinished, path))
             .map_err(cannot)
     });
     if finished.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
+        let _ = std::fs::remove_file(unfinished);
     }
     finished
 }

@@ -1,12 +1,13 @@
 //! Everything that knows QEMU.
 //!
 //! Pure: a definition becomes a command line, bytes become messages, an image's header is read. No
-//! socket is opened here; `look` and `program` alone look at the file system, and `img` alone starts
+//! socket is opened here; `look`, `program` and `firmware` alone look at the file system, and `img` alone starts
 //! a process, qemu-img, with which `make` makes images.
 
 pub(crate) mod argv;
 pub(crate) mod copy;
 pub(crate) mod difference;
+pub(crate) mod firmware;
 pub(crate) mod hint;
 pub(crate) mod image;
 pub(crate) mod images;

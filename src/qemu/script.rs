@@ -5,6 +5,7 @@
 
 use crate::definition::types::Disk;
 use crate::qemu::argv;
+use crate::qemu::firmware::Image;
 
 /// Before the command line. `$1` is the folder of the sockets.
 const HEAD: &str = "\
@@ -25,17 +26,25 @@ echo \"QMP is on $sockets/qmp\" >&2
 const SOCKETS: [&str; 2] = ["qmp", "agent"];
 
 /// The script that runs `argv` as the VM `name` in `folder`, the VM's own, where it is there.
-/// `missing` are disks that maqet would make at the start, each with where it lies.
+/// `missing` are disks that maqet would make at the start, each with where it lies, and so are
+/// `variables`, with what they are made of.
 pub(crate) fn script(
     name: &str,
     argv: &[String],
     folder: &str,
     missing: &[(&Disk, String)],
+    variables: Option<(&Image, &str)>,
 ) -> String {
     let mut script =
         format!("#!/bin/sh\n# Starts the QEMU of the VM {name} without maqet.\n{HEAD}");
     for (disk, path) in missing {
         script.push_str(&create(disk, path));
+    }
+    if let Some((template, path)) = variables {
+        let (from, at) = (quoted(&template.path.to_string_lossy()), quoted(path));
+        let convert = format!("qemu-img convert -f {} -O qcow2", template.format.as_str());
+        let make = format!("mkdir -p \"$(dirname {at})\"; {convert} {from} {at}");
+        script.push_str(&format!("[ -e {at} ] || {{ {make}; }}\n"));
     }
     let folder = quoted(folder);
     script.push_str(&format!("[ ! -d {folder} ] || cd {folder}\nexec"));
@@ -108,7 +117,7 @@ mod tests {
     fn descriptors_become_sockets_and_only_the_first_s_goes() {
         let argv =
             ["echo", "-S", "-chardev", "socket,id=qmp,fd=3", "-S", "socket,id=qmp,fd=3", "$x"];
-        let text = script("web", &argv.map(str::to_owned), "/nowhere", &[]);
+        let text = script("web", &argv.map(str::to_owned), "/nowhere", &[], None);
         let folder = crate::testing::Folder::new();
         let mut command = std::process::Command::new("sh");
         let output = command.args(["-c", &text, "sh"]).arg(folder.path()).output().unwrap();

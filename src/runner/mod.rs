@@ -52,7 +52,7 @@ use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
 use crate::private::check_private;
 use crate::qemu::copy::Runs;
-use crate::qemu::{argv, images, machine, program};
+use crate::qemu::{argv, firmware, images, machine, program};
 use crate::sys;
 use crate::time::Timestamp;
 use crate::wire::handoff::{FromRunner, Mission, Order};
@@ -304,9 +304,11 @@ fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu
     let Held { folder, guard, lost } = held;
     let cannot = |error| Error::io("make QEMU's descriptors", &error);
     let id = mission.id.to_string();
-    let images = images::prepare(&definition.storage, &id, folder, copies)?;
+    let mut images = images::prepare(&definition.storage, &id, folder, copies)?;
     let binary = find_binary(definition)?;
-    let host = argv::Host { binary, kvm: sys::kvm_opens(), block_devices: images.block_devices };
+    let firmware = firmware::prepare(definition, &binary, &id, folder, &mut images.created)?;
+    let (kvm, block_devices) = (sys::kvm_opens(), images.block_devices);
+    let host = argv::Host { binary, kvm, block_devices, firmware };
 
     let (monitor, qemu_monitor) = UnixStream::pair().map_err(cannot)?;
     let agent = argv::wants_agent(definition, &host.binary).then(UnixStream::pair).transpose();

@@ -166,7 +166,7 @@ fn bad_definitions_are_refused_by_the_place_of_the_mistake() {
         (r#"{"memroy": "1G"}"#, "memory"),
         (r#"{"memory": true}"#, "memory"),
         (r#"{"storage": [{"size": "1G", "interface": "floppy"}]}"#, "storage[0].interface"),
-        (r#"{"firmware": "uefi"}"#, "not supported yet"),
+        (r#"{"firmware": {"code": "/c"}}"#, "firmware.vars"),
         (r#"{"network": [{"type": "socket"}]}"#, "needs to know where"),
         ("[1, 2]", "line 1"),
         ("{", "line 1"),

@@ -26,6 +26,7 @@ mod disk;
 mod edit;
 mod expect;
 mod failures;
+mod firmware;
 mod foreground;
 mod full_disk;
 mod homeless;

@@ -126,6 +126,7 @@ fn every_flag_and_key_that_the_manual_speaks_of_exists_and_no_key_is_missing() {
         keys::DEFINITION,
         keys::CPU,
         keys::BOOT,
+        keys::FIRMWARE,
         keys::DISPLAY,
         keys::SPICE,
         keys::STORAGE,
@@ -173,6 +174,7 @@ fn the_manual_of_definitions_has_every_key_and_every_word_in_its_place_and_no_ot
     for (heading, keys) in [
         ("The VM", vm),
         ("The CPU", keys::CPU.iter().collect()),
+        ("The firmware", keys::FIRMWARE.iter().collect()),
         ("The screen", keys::DISPLAY.iter().chain(keys::SPICE).collect()),
         ("A disk", keys::STORAGE.iter().collect()),
         ("A network card", keys::NETWORK.iter().collect()),

@@ -16,6 +16,7 @@ use crate::paths::VmFolder;
 use crate::qemu::image;
 use crate::qemu::look::look;
 use crate::qemu::snapshot::{Drive, Drives, Image, Snapshot, SnapshotName, chosen};
+use crate::qemu::{argv, firmware};
 
 /// The drives of a stopped VM, in their order, each with its image.
 fn look_at(definition: &Definition, folder: &VmFolder) -> Result<Drives<Image>> {
@@ -34,6 +35,17 @@ fn look_at(definition: &Definition, folder: &VmFolder) -> Result<Drives<Image>> 
                 image::check(disk, &path, &header)?;
                 let image = Image { path, is_device };
                 found.drives.push(Drive { name: name.to_owned(), tags: image.tags()? });
+                found.handles.push(image);
+            }
+        }
+    }
+    if definition.firmware.has_variables() {
+        let name = argv::VARIABLES.to_owned();
+        match firmware::variables(definition, folder)? {
+            None => found.unfit.push((name, "its image is not there".to_owned())),
+            Some(path) => {
+                let image = Image { path, is_device: false };
+                found.drives.push(Drive { name, tags: image.tags()? });
                 found.handles.push(image);
             }
         }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 #[test]
 fn a_key_stands_once_in_its_table_and_has_a_line_of_help() {
-    for table in [DEFINITION, CPU, BOOT, DISPLAY, VNC, SPICE, STORAGE, NETWORK] {
+    for table in [DEFINITION, CPU, FIRMWARE, BOOT, DISPLAY, VNC, SPICE, STORAGE, NETWORK] {
         for (place, key) in table.iter().enumerate() {
             assert!(table[..place].iter().all(|other| other.name != key.name), "{}", key.name);
             assert!(!key.help.is_empty() && !key.default.is_empty(), "{}", key.name);

@@ -21,6 +21,7 @@ use crate::error::{Error, Result, quote};
 
 mod arguments;
 mod fields;
+mod firmware;
 mod items;
 mod screen;
 mod storage;
@@ -44,8 +45,6 @@ impl Definition {
 
     fn read_keys(map: &Map<String, Value>) -> Result<Definition> {
         let fields = Fields::new("", map, keys::DEFINITION)?;
-        // The one word that is supported is the default.
-        fields.choice("firmware", |word| (word == "bios").then_some(()))?;
         let stop_timeout = match fields.duration("stop_timeout")? {
             Some(limit) => limit,
             None => Limit::seconds(STOP_TIMEOUT)?,
@@ -62,6 +61,7 @@ impl Definition {
             cpu_model: cpu_model(&fields)?,
             cpu: cpu(&fields)?,
             memory: fields.size("memory")?.unwrap_or(MEMORY),
+            firmware: firmware::firmware(&fields)?,
             direct_boot: direct_boot(&fields)?,
             boot: boot(&fields)?,
             display: screen::display(&fields)?,

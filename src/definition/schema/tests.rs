@@ -228,6 +228,8 @@ fn beside(place: &str, key: &str, value: &Value) -> Value {
             Some("raw" | "qcow2") | None => json!({ "size": "1G" }),
             Some(_) => json!({ "file": "/x" }),
         },
+        ("firmware", "code") => json!({ "vars": "/v" }),
+        ("firmware", "vars") => json!({ "code": "/c" }),
         ("display.vnc" | "display.spice", "address") => json!({ "port": 5901 }),
         ("storage", "path" | "tag" | "security_model") => {
             json!({ "type": "virtfs", "path": "/", "tag": "t" })

@@ -14,12 +14,14 @@ use serde_json::json;
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Accel, Card, Cpu, Definition, Program, Vga};
 use crate::error::{Error, Result, quote};
+use crate::qemu::firmware::Image;
 use crate::qemu::machine::{self, Bus, Machine};
 
 mod arguments;
 mod cards;
 mod controllers;
 mod disks;
+mod firmware;
 #[cfg(test)]
 mod property;
 mod screen;
@@ -30,6 +32,7 @@ mod words;
 
 pub(crate) use self::cards::netdev_id;
 pub(crate) use self::disks::{Plug, node_name, plug};
+pub(crate) use self::firmware::VARIABLES;
 pub(crate) use self::screen::socket as screen_socket;
 use self::words::{Words, utf8};
 
@@ -57,6 +60,8 @@ pub(crate) struct Host {
     pub(crate) kvm: bool,
     /// Those files of the definition that are block devices.
     pub(crate) block_devices: Vec<PathBuf>,
+    /// The code of the firmware that the definition asks for, where that is not QEMU's own.
+    pub(crate) firmware: Option<Image>,
 }
 
 impl Host {
@@ -67,7 +72,8 @@ impl Host {
             Some(Program::Name(name)) => name.into(),
             Some(Program::Path(path)) => path.clone(),
         };
-        Host { binary, kvm: false, block_devices: Vec::new() }
+        let firmware = crate::qemu::firmware::unseen(definition);
+        Host { binary, kvm: false, block_devices: Vec::new(), firmware }
     }
 }
 
@@ -114,7 +120,10 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
         let deny = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
         words.option("-sandbox", Some("on"), &deny.map(|what| (what, "deny")));
     }
-    words.option("-machine", None, &[("type", machine_type)]);
+    let flash = self::firmware::add(&mut words, vm, host, machine_type)?;
+    let flash = flash.iter().map(|(key, value)| (*key, *value));
+    let pairs: Vec<_> = std::iter::once(("type", machine_type)).chain(flash).collect();
+    words.option("-machine", None, &pairs);
 
     let accel = accel(definition, host);
     words.verbatim(["-accel", accel]);

@@ -6,13 +6,19 @@ use serde_json::{Value, json};
 
 use super::{Host, Vm, Wires, accel, build, wants_agent};
 use crate::definition::name::{VmId, VmName};
-use crate::definition::types::Definition;
+use crate::definition::types::{Definition, Format};
 use crate::error::{Kind, Result};
+use crate::qemu::firmware::Image;
 
 mod storage;
 
 fn host(binary: &str) -> Host {
-    Host { binary: PathBuf::from(binary), kvm: false, block_devices: vec!["/dev/vg/x".into()] }
+    Host {
+        binary: PathBuf::from(binary),
+        kvm: false,
+        block_devices: vec!["/dev/vg/x".into()],
+        firmware: Some(Image { path: "/fw/a, b.fd".into(), format: Format::Raw }),
+    }
 }
 
 fn argv_on(host: &Host, definition: Value) -> Result<Vec<String>> {
@@ -150,11 +156,28 @@ fn what_is_asked_for_and_cannot_be_had_is_an_error() {
         (json!({"machine": "microvm", "vga": "virtio"}), "vga:"),
         (json!({"machine": "microvm", "network": [{"model": "e1000"}]}), "network card \"net0\""),
         (json!({"machine": "pc", "hotplug_slots": 1}), "hotplug_slots:"),
+        (json!({"machine": "microvm", "firmware": "uefi"}), "firmware:"),
+        (json!({"machine": "none", "firmware": {"code": "/c", "vars": "/v"}}), "firmware:"),
     ] {
         let error = argv_on(&host, definition.clone()).unwrap_err();
         assert!(error.message.contains(key), "{definition}: {error}");
         assert_eq!(error.kind, Kind::Usage);
     }
+}
+
+#[test]
+fn a_firmware_is_code_that_is_only_read_and_variables_of_the_vms_own() {
+    let argv = argv(json!({"firmware": "uefi"}));
+    let machine = "type=q35,pflash0=firmware-code,pflash1=firmware-vars";
+    assert_eq!(after(&argv, "-machine"), [machine]);
+    let nodes: Vec<Value> =
+        after(&argv, "-blockdev").iter().map(|word| serde_json::from_str(word).unwrap()).collect();
+    assert_eq!(nodes[0]["node-name"], "firmware-code");
+    assert_eq!(nodes[0]["file"]["filename"], "/fw/a, b.fd");
+    assert_eq!((&nodes[0]["driver"], &nodes[0]["read-only"]), (&json!("raw"), &json!(true)));
+    assert_eq!(nodes[1]["node-name"], "firmware-vars");
+    assert_eq!(nodes[1]["file"]["filename"], "/vms/w b,c/firmware-vars.qcow2");
+    assert_eq!((&nodes[1]["driver"], &nodes[1]["backing"]), (&json!("qcow2"), &Value::Null));
 }
 
 #[test]
