@@ -67,6 +67,14 @@ function __maqet_read
     end
 end
 
+# Whether the word at the cursor is a flag, or may be a flag's value: only then are the conditions of
+# the commands' flags asked, of which there are many (fish 3.4 and newer ask one after the other).
+function __maqet_flagging
+    string match -q -- '-*' (commandline -ct) (commandline -opc)[-1]; or return 1
+    __maqet_read
+    return 0
+end
+
 # __maqet_folder FLAG VALUE: keeps it where it says which VMs there are.
 function __maqet_folder
     switch $argv[1]
@@ -116,17 +124,11 @@ complete -c maqet -e
 complete -c maqet -f -a '(__maqet_words)'
 "#;
 
-/// A line that has the words read before any condition looks at them. fish tries its lines in an
-/// order that it does not promise, but each condition only once at a TAB: so this one stands first
-/// and last.
-const READ: &str = "complete -c maqet -n __maqet_read -f\n";
-
 pub(super) fn script() -> String {
     let own = COMMANDS.iter().flat_map(|row| {
         taking(&own_flags(row)).map(|typed| format!("{}:{typed}", key(row))).collect::<Vec<_>>()
     });
-    let mut script = [HEAD, READ]
-        .concat()
+    let mut script = HEAD
         .replace("@HEADS@", &heads())
         .replace("@FOLDERS@", &FOLDERS.map(|flag| flag.written()).join(" "))
         .replace("@GLOBALS@", &taking(&global_flags()).collect::<Vec<_>>().join(" "))
@@ -148,8 +150,6 @@ pub(super) fn script() -> String {
     for (flags, words) in &sets {
         flag_lines(&mut script, &format!("of {}", words.join(", ")), &on(words), flags);
     }
-    script.push('\n');
-    script.push_str(READ);
     script
 }
 
@@ -160,7 +160,8 @@ fn taking(flags: &[Spelling]) -> impl Iterator<Item = String> {
 }
 
 fn on(commands: &[String]) -> String {
-    format!("-n 'contains -- \"$__maqet_command\" {}' ", commands.join(" "))
+    let names = commands.join(" ");
+    format!("-n __maqet_flagging -n 'contains -- \"$__maqet_command\" {names}' ")
 }
 
 /// The case of each operand that can be completed.
@@ -221,11 +222,6 @@ fn flag_lines(script: &mut String, whose: &str, condition: &str, flags: &[Spelli
             Follows::Value(Wanted::OneOf(choice)) => format!("-x {}", words(choice)),
             Follows::Joined(Wanted::OneOf(choice)) => words(choice),
             Follows::Value(_) | Follows::Joined(_) => "-x ".to_owned(),
-        };
-        // Behind a flag that takes a value fish looks at the lines of that flag alone.
-        let condition = match flag.follows {
-            Follows::Value(_) => condition.replace("-n '", "-n '__maqet_read; "),
-            _ => condition.to_owned(),
         };
         let help = quoted(&flag.help);
         let _ = writeln!(
