@@ -12,7 +12,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Host, eventually};
-use crate::terminal::Shell;
 
 /// Pairs of each comparison.
 const PAIRS: usize = 15;
@@ -195,11 +194,6 @@ fn a_runner_is_small_and_sleeps() {
 
 #[test]
 #[ignore = "a measurement: needs a release build and an idle machine"]
-fn a_completion_takes_at_most_10_ms_and_in_fish_25() {
-    // fish asks the condition of every command's flags at each TAB, whatever is completed.
-    let bound = |shell| match shell {
-        Shell::Fish => Duration::from_millis(25),
-        _ => Duration::from_millis(10),
-    };
-    crate::completion::completes_within(bound, release());
+fn a_completion_takes_at_most_10_ms() {
+    crate::completion::completes_within(Duration::from_millis(10), release());
 }
