@@ -11,7 +11,6 @@ pub(crate) mod firmware;
 pub(crate) mod hint;
 pub(crate) mod image;
 pub(crate) mod images;
-#[allow(dead_code, reason = "not all of it has a caller yet")]
 pub(crate) mod img;
 pub(crate) mod look;
 pub(crate) mod machine;

@@ -4,6 +4,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
+/// A value as one line, with its newline.
+pub(super) fn line_of(value: &serde_json::Value) -> Vec<u8> {
+    let mut line = value.to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
 /// Collects bytes and gives lines without their `\n`.
 #[derive(Debug)]
 pub(crate) struct Lines {

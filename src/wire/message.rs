@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::line::line_of;
 use super::talk::{ConsoleCall, SendCall, WaitCall, nothing_left};
 use crate::error::{Error, Kind, Result, quote};
 
@@ -252,12 +253,6 @@ pub(crate) fn parse_reply(line: &[u8]) -> Result<Value> {
         }
         Err(error) => Err(Error::failed(format!("cannot read the runner's answer: {error}"))),
     }
-}
-
-fn line_of(value: &Value) -> Vec<u8> {
-    let mut line = value.to_string().into_bytes();
-    line.push(b'\n');
-    line
 }
 
 #[cfg(test)]

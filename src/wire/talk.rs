@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::base64;
 use super::condition::Written;
+use super::line::line_of;
 use crate::error::{Error, Result, quote};
 
 /// How many conditions one call may have.
@@ -221,7 +222,7 @@ impl Input {
     /// The line of a frame, with its newline.
     #[cfg(test)]
     pub(crate) fn to_line(&self, id: &Value) -> Vec<u8> {
-        line(&match self {
+        line_of(&match self {
             Input::Bytes(bytes) => json!({ "id": id, "input": base64::encode(bytes) }),
             Input::Eof => json!({ "id": id, "eof": true }),
             Input::Cancel => json!({ "id": id, "cancel": true }),
@@ -231,7 +232,7 @@ impl Input {
 
 /// The line by which a runner opens a stream, with its newline.
 pub(crate) fn opened(id: &Value) -> Vec<u8> {
-    line(&json!({ "id": id, "status": "stream" }))
+    line_of(&json!({ "id": id, "status": "stream" }))
 }
 
 /// A frame of a runner's: bytes of a stream of this name; `lost` bytes before them did not fit.
@@ -240,7 +241,7 @@ pub(crate) fn frame(id: &Value, stream: &str, bytes: &[u8], lost: u64) -> Vec<u8
     if lost > 0 {
         frame["lost"] = lost.into();
     }
-    line(&frame)
+    line_of(&frame)
 }
 
 /// What a runner says within a stream.
@@ -274,12 +275,6 @@ impl Frame {
             _ => None,
         }
     }
-}
-
-fn line(value: &Value) -> Vec<u8> {
-    let mut line = value.to_string().into_bytes();
-    line.push(b'\n');
-    line
 }
 
 #[cfg(test)]
