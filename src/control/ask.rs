@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Holder};
 use crate::paths::Folders;
 use crate::sys::{self, Interest, Signal};
-use crate::wire::message::Request;
+use crate::wire::message::{Call, Request};
 
 /// The pauses between attempts to connect: doubling from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -64,9 +64,16 @@ pub(crate) enum Reply {
 pub(crate) fn ask(folders: &Folders, questions: &[Question], patience: Patience) -> Vec<Reply> {
     let mut inquiries: Vec<Inquiry<'_>> =
         questions.iter().map(|question| Inquiry::new(folders, question)).collect();
+    conclude(&mut inquiries, patience);
+    let unasked = || Reply::Silent(Error::failed("it was not asked"));
+    inquiries.into_iter().map(|inquiry| inquiry.reply.unwrap_or_else(unasked)).collect()
+}
+
+/// Works on all inquiries until each has its reply.
+fn conclude(inquiries: &mut [Inquiry<'_>], patience: Patience) {
     loop {
         let now = Instant::now();
-        for inquiry in &mut inquiries {
+        for inquiry in inquiries.iter_mut() {
             inquiry.step(now, patience);
         }
         let mut waiting: Vec<(usize, (BorrowedFd<'_>, Interest))> = Vec::new();
@@ -82,15 +89,17 @@ pub(crate) fn ask(folders: &Folders, questions: &[Question], patience: Patience)
                 .extend(inquiry.talk.iter().map(|talk| (number, (talk.source(), Interest::Read))));
         }
         if !pending {
-            return inquiries.into_iter().filter_map(|inquiry| inquiry.reply).collect();
+            return;
         }
         let sources: Vec<_> = waiting.iter().map(|(_, source)| *source).collect();
         let ready = match sys::poll(&sources, wake) {
             Ok(ready) => ready,
             Err(error) => {
                 let error = Error::io("wait for the runners", &error);
-                let replies = inquiries.into_iter().map(|inquiry| inquiry.reply);
-                return replies.map(|it| it.unwrap_or(Reply::Silent(error.clone()))).collect();
+                for inquiry in inquiries.iter_mut() {
+                    inquiry.reply.get_or_insert_with(|| Reply::Silent(error.clone()));
+                }
+                return;
             }
         };
         let numbers: Vec<usize> =
@@ -98,6 +107,28 @@ pub(crate) fn ask(folders: &Folders, questions: &[Question], patience: Patience)
         for number in numbers {
             inquiries[number].hear();
         }
+    }
+}
+
+/// A talk with one runner that has answered a ping, and may be asked more.
+///
+/// # Errors
+/// [`Kind::NotRunning`] where nobody holds the VM's lock; [`Kind::Timeout`] where the runner does not
+/// answer in time; [`Kind::Permission`] where it is not to be trusted.
+pub(super) fn converse(folders: &Folders, id: &str, patience: Patience) -> Result<Talk> {
+    let request = Request::from(Call::Ping);
+    let question = Question { id: id.to_owned(), request, repeatable: true };
+    let mut inquiry = [Inquiry::new(folders, &question)];
+    conclude(&mut inquiry, patience);
+    let [inquiry] = inquiry;
+    match (inquiry.reply, inquiry.talk) {
+        (Some(Reply::Answer(Ok(_))), Some(talk)) => Ok(talk),
+        (Some(Reply::Answer(Err(error)) | Reply::Silent(error) | Reply::Late(error)), _) => {
+            Err(error)
+        }
+        (Some(Reply::NoRunner), _) => Err(Error::new(Kind::NotRunning, "it is not running")
+            .hint("\"maqet start\" starts it, \"maqet why\" tells how its last run ended")),
+        _ => Err(Error::timeout("its runner does not answer")),
     }
 }
 

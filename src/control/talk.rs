@@ -129,6 +129,11 @@ impl Talk {
         })
     }
 
+    /// What is left of it once it has been answered: the socket, and what was read of it already.
+    pub(super) fn into_parts(self) -> (UnixStream, Lines) {
+        (self.stream, self.lines)
+    }
+
     /// A write that fails shows as the end of what can be read.
     fn send(&mut self, bytes: &[u8]) {
         if let Err(error) = self.stream.write_all(bytes) {

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::session::Sessions;
 use super::streams::Output;
 use crate::error::{Error, Result};
-use crate::wire::talk::{self, ConsoleCall, Input};
+use crate::wire::stream::{self, Input};
+use crate::wire::talk::ConsoleCall;
 
 /// How much may wait for a guest that does not read, in bytes.
 const TYPED: usize = 64 << 10;
@@ -77,7 +78,7 @@ impl Console {
             viewers.retain(|viewer| sessions.has(viewer.session));
             for viewer in viewers {
                 if viewer.missed == 0 && sessions.takes_more(viewer.session) {
-                    let frame = talk::frame(&viewer.id, STREAM, bytes, 0);
+                    let frame = stream::frame(&viewer.id, STREAM, bytes, 0);
                     sessions.stream(viewer.session, &frame);
                 } else {
                     viewer.missed += bytes.len() as u64;
@@ -96,7 +97,7 @@ impl Console {
                 let count = usize::try_from(viewer.missed).unwrap_or(usize::MAX).min(recent.len());
                 let lost = viewer.missed - count as u64;
                 let last = &recent[recent.len() - count..];
-                sessions.stream(viewer.session, &talk::frame(&viewer.id, STREAM, last, lost));
+                sessions.stream(viewer.session, &stream::frame(&viewer.id, STREAM, last, lost));
                 viewer.missed = 0;
             }
         }
@@ -138,10 +139,10 @@ impl Console {
             sessions.hold(gone.session, false);
             sessions.answer(gone.session, Some(&gone.id), Err(error));
         }
-        sessions.stream(session, &talk::opened(id));
+        sessions.stream(session, &stream::opened(id));
         let recent = self.output.recent();
         if !recent.is_empty() {
-            sessions.stream(session, &talk::frame(id, STREAM, &recent, 0));
+            sessions.stream(session, &stream::frame(id, STREAM, &recent, 0));
         }
         let types = !call.read_only;
         self.viewers.push(Viewer { session, id: id.clone(), types, missed: 0 });

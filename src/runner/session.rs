@@ -17,7 +17,7 @@ use crate::wire::auth::{self, Accepted, Challenge};
 use crate::wire::line::Lines;
 use crate::wire::message::{self, REPLY_LIMIT, REQUEST_LIMIT, Refused, Request};
 use crate::wire::secret::Key;
-use crate::wire::talk::Input;
+use crate::wire::stream::Input;
 
 /// Clients that have not authenticated; one more, and the oldest is dropped.
 const STRANGERS: usize = 16;

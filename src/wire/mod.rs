@@ -15,4 +15,5 @@ pub(crate) mod message;
 pub(crate) mod runs;
 pub(crate) mod secret;
 pub(crate) mod status;
+pub(crate) mod stream;
 pub(crate) mod talk;

@@ -1,15 +1,11 @@
-//! The calls by which a client talks with the guest: `wait`, `send` and `console`, and the frames of
-//! a stream.
+//! The calls by which a client talks with the guest: `wait`, `send` and `console`.
 //!
-//! A stream is opened by a request with an id: the runner says `stream`, frames go both ways under
-//! that id, and one answer ends it. Bytes travel as base64.
+//! What travels within a stream that one of them opens is `stream`'s. Bytes are base64.
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::base64;
 use super::condition::Written;
-use super::line::line_of;
 use crate::error::{Error, Result, quote};
 
 /// How many conditions one call may have.
@@ -185,123 +181,4 @@ fn conditions(list: Option<Value>) -> Result<Vec<Written>> {
     all.iter()
         .map(|one| word(one).unwrap_or_else(|| Err(Error::usage("a condition is a text"))))
         .collect()
-}
-
-/// What a client says within a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Input {
-    Bytes(Vec<u8>),
-    /// It will say nothing more.
-    Eof,
-    /// It has seen enough.
-    Cancel,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInput {
-    id: Value,
-    input: Option<String>,
-    eof: Option<bool>,
-    cancel: Option<bool>,
-}
-
-impl Input {
-    /// Reads a client's line as a frame of the stream with the id; `None` where it is none.
-    pub(crate) fn parse(line: &[u8]) -> Option<(Value, Input)> {
-        let raw: RawInput = serde_json::from_slice(line).ok()?;
-        let input = match (raw.input, raw.eof, raw.cancel) {
-            (Some(text), None, None) => Input::Bytes(base64::decode(&text)?),
-            (None, Some(true), None) => Input::Eof,
-            (None, None, Some(true)) => Input::Cancel,
-            _ => return None,
-        };
-        Some((raw.id, input))
-    }
-
-    /// The line of a frame, with its newline.
-    #[cfg(test)]
-    pub(crate) fn to_line(&self, id: &Value) -> Vec<u8> {
-        line_of(&match self {
-            Input::Bytes(bytes) => json!({ "id": id, "input": base64::encode(bytes) }),
-            Input::Eof => json!({ "id": id, "eof": true }),
-            Input::Cancel => json!({ "id": id, "cancel": true }),
-        })
-    }
-}
-
-/// The line by which a runner opens a stream, with its newline.
-pub(crate) fn opened(id: &Value) -> Vec<u8> {
-    line_of(&json!({ "id": id, "status": "stream" }))
-}
-
-/// A frame of a runner's: bytes of a stream of this name; `lost` bytes before them did not fit.
-pub(crate) fn frame(id: &Value, stream: &str, bytes: &[u8], lost: u64) -> Vec<u8> {
-    let mut frame = json!({ "id": id, "stream": stream, "data": base64::encode(bytes) });
-    if lost > 0 {
-        frame["lost"] = lost.into();
-    }
-    line_of(&frame)
-}
-
-/// What a runner says within a stream.
-#[cfg(test)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Frame {
-    Opened,
-    Data { stream: String, bytes: Vec<u8>, lost: u64 },
-}
-
-#[cfg(test)]
-#[derive(Deserialize)]
-struct RawFrame {
-    status: Option<String>,
-    stream: Option<String>,
-    data: Option<String>,
-    #[serde(default)]
-    lost: u64,
-}
-
-#[cfg(test)]
-impl Frame {
-    /// Reads a runner's line as a frame; `None` where it is the answer that ends a stream.
-    pub(crate) fn parse(line: &[u8]) -> Option<Frame> {
-        let raw: RawFrame = serde_json::from_slice(line).ok()?;
-        match (raw.status.as_deref(), raw.stream, raw.data) {
-            (Some("stream"), None, None) => Some(Frame::Opened),
-            (None, Some(stream), Some(data)) => {
-                Some(Frame::Data { stream, bytes: base64::decode(&data)?, lost: raw.lost })
-            }
-            _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_come_through_their_lines() {
-        let id = json!("a");
-        for input in [Input::Bytes(b"\x00\xff".to_vec()), Input::Eof, Input::Cancel] {
-            assert_eq!(Input::parse(&input.to_line(&id)), Some((id.clone(), input)));
-        }
-        assert_eq!(Frame::parse(&opened(&id)), Some(Frame::Opened));
-        let data = Frame::Data { stream: "console".into(), bytes: b"x\n".to_vec(), lost: 7 };
-        assert_eq!(Frame::parse(&frame(&id, "console", b"x\n", 7)), Some(data));
-        for other in
-            [r#"{"id":1,"input":"?"}"#, r#"{"id":1}"#, r#"{"id":1,"eof":true,"cancel":true}"#]
-        {
-            assert_eq!(Input::parse(other.as_bytes()), None);
-        }
-        assert_eq!(Frame::parse(br#"{"id":1,"status":"success","result":{}}"#), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_frames_or_none(bytes: Vec<u8>) {
-            let _ = (Input::parse(&bytes), Frame::parse(&bytes));
-        }
-    }
 }
