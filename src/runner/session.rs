@@ -3,19 +3,22 @@
 //! Every limit of the protocol on connections, lines and waiting bytes is kept here. What a request
 //! means is not known here.
 
+mod client;
+
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use self::client::{Session, Standing};
 use crate::error::Error;
 use crate::sys::{self, Interest};
-use crate::wire::auth::{self, Accepted, Challenge};
+use crate::wire::auth::{self, Challenge};
 use crate::wire::line::Lines;
-use crate::wire::message::{self, REPLY_LIMIT, REQUEST_LIMIT, Refused, Request};
+use crate::wire::message::{self, REPLY_LIMIT, Refused, Request};
 use crate::wire::secret::Key;
 use crate::wire::stream::Input;
 
@@ -41,30 +44,6 @@ const WAITING_FOR_ONE: usize = REPLY_LIMIT;
 const WAITING_FOR_ALL: usize = 32 << 20;
 /// Bytes of streams that may wait for one client.
 const STREAM_WINDOW: usize = 256 << 10;
-
-#[derive(Debug)]
-enum Standing {
-    Stranger { challenge: Challenge, until: Instant },
-    Client,
-}
-
-#[derive(Debug)]
-struct Session {
-    stream: UnixStream,
-    pid: i32,
-    standing: Standing,
-    lines: Lines,
-    unsent: Vec<u8>,
-    /// A request without an id is being worked on: the next waits, for answers keep their order.
-    busy: bool,
-    unanswered: usize,
-    /// The client will send nothing more.
-    read_closed: bool,
-    /// Close once what waits has been sent.
-    closing: bool,
-    /// Nothing more is read of it: what it typed before has not been taken yet.
-    held: bool,
-}
 
 /// What a client says.
 #[derive(Debug)]
@@ -324,107 +303,6 @@ impl Sessions {
                 None => return,
             }
         }
-    }
-}
-
-impl Session {
-    /// Until when it must have authenticated; `None` once it has.
-    fn until(&self) -> Option<Instant> {
-        match self.standing {
-            Standing::Stranger { until, .. } => Some(until),
-            Standing::Client => None,
-        }
-    }
-
-    fn may_take(&self) -> bool {
-        !self.busy && !self.closing && !self.held && self.unanswered < UNANSWERED && self.has_room()
-    }
-
-    /// A request waits that may be taken.
-    fn has_request(&self) -> bool {
-        self.may_take() && self.lines.has_line()
-    }
-
-    /// What has been said is taken before more is read: else a client that asks faster than its
-    /// share of each turn would fill our memory.
-    fn wants_read(&self) -> bool {
-        self.may_take() && !self.read_closed && !self.lines.has_line()
-    }
-
-    /// A client that does not read its answers is given no more.
-    fn has_room(&self) -> bool {
-        self.unsent.len() < REQUEST_LIMIT
-    }
-
-    fn is_done(&self) -> bool {
-        let idle = !self.busy && self.unanswered == 0;
-        self.unsent.is_empty()
-            && (self.closing || (self.read_closed && idle && !self.lines.has_line()))
-    }
-
-    /// False when the connection is over.
-    fn flush(&mut self) -> bool {
-        while !self.unsent.is_empty() {
-            match self.stream.write(&self.unsent) {
-                Ok(0) => return false,
-                Ok(count) => drop(self.unsent.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return false,
-            }
-        }
-        self.unsent.shrink_to(4096);
-        true
-    }
-
-    /// Reads once; false when the connection failed.
-    fn read(&mut self) -> bool {
-        let mut buffer = vec![0; READ_PER_TURN];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => {
-                self.read_closed = true;
-                true
-            }
-            Ok(count) => {
-                self.lines.push(&buffer[..count]);
-                true
-            }
-            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-        }
-    }
-
-    fn authenticate(&mut self, accepted: Option<Accepted>, clients: usize) {
-        let Some(accepted) = accepted else { return self.say_last(auth::REFUSAL.into()) };
-        // Proof comes before anything that it is to believe.
-        if let Accepted::Version2 { proof_line } = accepted {
-            self.unsent.extend(proof_line.as_bytes());
-            self.unsent.push(b'\n');
-        }
-        if clients >= CLIENTS {
-            let error = Error::conflict("the runner has no room for another client");
-            let line = message::failure(None, &error.hint("try again when others have left"));
-            return self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
-        }
-        self.standing = Standing::Client;
-        self.lines.set_limit(REQUEST_LIMIT);
-        self.flush();
-    }
-
-    fn refuse_line(&mut self) {
-        if self.until().is_some() {
-            self.say_last(auth::REFUSAL.into());
-        } else {
-            let error = Error::usage("a request is longer than 1 MiB");
-            let line = message::failure(None, &error);
-            self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
-        }
-    }
-
-    fn say_last(&mut self, line: String) {
-        self.unsent.extend(line.as_bytes());
-        self.unsent.push(b'\n');
-        self.closing = true;
-        self.flush();
     }
 }
 

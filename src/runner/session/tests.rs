@@ -1,11 +1,11 @@
 //! Clients of every kind against the sessions alone, without a loop and without QEMU.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 
 use super::*;
 use crate::testing::Folder;
 use crate::wire::auth::Answer;
-use crate::wire::message::Call;
+use crate::wire::message::{Call, REQUEST_LIMIT};
 
 const ID: &str = "0b1c6c1e-7a55-4f7e-9d57-1f1e6f1c2d3e";
 
