@@ -5,6 +5,7 @@
 
 mod add;
 mod apply;
+mod batch;
 mod button;
 mod candidates;
 mod check;
@@ -24,6 +25,7 @@ mod logs;
 mod look;
 mod monitor;
 mod newcomer;
+mod outlet;
 mod own_disks;
 mod power;
 mod qmp;
@@ -112,6 +114,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::SnapshotLoad => snapshot::load(&Context::new(invocation)?),
         Verb::SnapshotRm => snapshot::rm(&Context::new(invocation)?),
         Verb::Cmdline => cmdline::cmdline(&Context::new(invocation)?),
+        Verb::Batch => batch::batch(&Context::new(invocation)?),
         Verb::Doctor => doctor::doctor(&Context::new(invocation)?),
     }
 }

@@ -63,7 +63,7 @@ pub(crate) enum Reply {
 /// Asks each runner its question; the replies come in the same order.
 pub(crate) fn ask(folders: &Folders, questions: &[Question], patience: Patience) -> Vec<Reply> {
     let mut inquiries: Vec<Inquiry<'_>> =
-        questions.iter().map(|question| Inquiry::new(folders, question)).collect();
+        questions.iter().map(|question| Inquiry::new(folders, question.clone())).collect();
     conclude(&mut inquiries, patience);
     let unasked = || Reply::Silent(Error::failed("it was not asked"));
     inquiries.into_iter().map(|inquiry| inquiry.reply.unwrap_or_else(unasked)).collect()
@@ -85,8 +85,7 @@ fn conclude(inquiries: &mut [Inquiry<'_>], patience: Patience) {
             }
             pending = true;
             wake = wake.into_iter().chain(inquiry.wake(patience)).min();
-            waiting
-                .extend(inquiry.talk.iter().map(|talk| (number, (talk.source(), Interest::Read))));
+            waiting.extend(inquiry.source().map(|source| (number, (source, Interest::Read))));
         }
         if !pending {
             return;
@@ -118,18 +117,16 @@ fn conclude(inquiries: &mut [Inquiry<'_>], patience: Patience) {
 pub(super) fn converse(folders: &Folders, id: &str, patience: Patience) -> Result<Talk> {
     let request = Request::from(Call::Ping);
     let question = Question { id: id.to_owned(), request, repeatable: true };
-    let mut inquiry = [Inquiry::new(folders, &question)];
+    let mut inquiry = [Inquiry::new(folders, question)];
     conclude(&mut inquiry, patience);
     let [inquiry] = inquiry;
-    match (inquiry.reply, inquiry.talk) {
-        (Some(Reply::Answer(Ok(_))), Some(talk)) => Ok(talk),
-        (Some(Reply::Answer(Err(error)) | Reply::Silent(error) | Reply::Late(error)), _) => {
-            Err(error)
-        }
-        (Some(Reply::NoRunner), _) => Err(Error::new(Kind::NotRunning, "it is not running")
-            .hint("\"maqet start\" starts it, \"maqet why\" tells how its last run ended")),
-        _ => Err(Error::timeout("its runner does not answer")),
-    }
+    inquiry.into_talk()
+}
+
+/// The error of a VM without a runner.
+pub(super) fn not_running() -> Error {
+    Error::new(Kind::NotRunning, "it is not running")
+        .hint("\"maqet start\" starts it, \"maqet why\" tells how its last run ended")
 }
 
 /// Asks one runner.
@@ -138,10 +135,11 @@ pub(crate) fn ask_one(folders: &Folders, question: Question, patience: Patience)
     ask(folders, &[question], patience).pop().unwrap_or_else(no_reply)
 }
 
+/// One question on its way to its reply, which never waits by itself.
 #[derive(Debug)]
-struct Inquiry<'a> {
+pub(super) struct Inquiry<'a> {
     folders: &'a Folders,
-    question: &'a Question,
+    question: Question,
     began: Instant,
     talk: Option<Talk>,
     /// When to connect again.
@@ -154,7 +152,7 @@ struct Inquiry<'a> {
 }
 
 impl<'a> Inquiry<'a> {
-    fn new(folders: &'a Folders, question: &'a Question) -> Inquiry<'a> {
+    pub(super) fn new(folders: &'a Folders, question: Question) -> Inquiry<'a> {
         let now = Instant::now();
         Inquiry {
             folders,
@@ -169,8 +167,32 @@ impl<'a> Inquiry<'a> {
         }
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        self.reply.is_some()
+    }
+
+    /// What to poll for; `None` between two attempts to connect.
+    pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
+        self.talk.as_ref().map(Talk::source)
+    }
+
+    /// The connection over which it was answered, to be asked more.
+    ///
+    /// # Errors
+    /// As of [`converse`].
+    pub(super) fn into_talk(self) -> Result<Talk> {
+        match (self.reply, self.talk) {
+            (Some(Reply::Answer(Ok(_))), Some(talk)) => Ok(talk),
+            (Some(Reply::Answer(Err(error)) | Reply::Silent(error) | Reply::Late(error)), _) => {
+                Err(error)
+            }
+            (Some(Reply::NoRunner), _) => Err(not_running()),
+            _ => Err(Error::timeout("its runner does not answer")),
+        }
+    }
+
     /// When it must be looked at even if nothing is read.
-    fn wake(&self, patience: Patience) -> Option<Instant> {
+    pub(super) fn wake(&self, patience: Patience) -> Option<Instant> {
         match &self.talk {
             None => Some(self.next_attempt.min(patience.authenticated)),
             Some(talk) if talk.is_authenticated() => patience.answered,
@@ -179,7 +201,7 @@ impl<'a> Inquiry<'a> {
     }
 
     /// Connects where it is time to, and gives up where it is too late.
-    fn step(&mut self, now: Instant, patience: Patience) {
+    pub(super) fn step(&mut self, now: Instant, patience: Patience) {
         if self.reply.is_some() {
             return;
         }
@@ -217,7 +239,8 @@ impl<'a> Inquiry<'a> {
         }
     }
 
-    fn hear(&mut self) {
+    /// Takes what has come where [`Inquiry::source`] is ready.
+    pub(super) fn hear(&mut self) {
         let Some(talk) = &mut self.talk else { return };
         match talk.advance() {
             Ok(Progress::More) => {}

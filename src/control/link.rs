@@ -4,14 +4,14 @@
 //! too. What is asked, and what is done with what comes, is the owner's.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::AsFd;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::ask::{Patience, converse};
+use super::talk::Talk;
 use crate::error::{Error, Result};
 use crate::paths::Folders;
 use crate::sys::{self, Interest};
@@ -45,7 +45,15 @@ impl Link {
     pub(crate) fn open(folders: &Folders, id: &str, deadline: Instant) -> Result<Link> {
         let authenticated = Instant::now() + RUNNER_LIMIT;
         let patience = Patience { authenticated, answered: Some(deadline) };
-        let (stream, lines) = converse(folders, id, patience)?.into_parts();
+        Link::over(converse(folders, id, patience)?)
+    }
+
+    /// A connection that has been made.
+    ///
+    /// # Errors
+    /// `Kind::Failed` where the kernel refuses.
+    pub(super) fn over(talk: Talk) -> Result<Link> {
+        let (stream, lines) = talk.into_parts();
         let cannot = |error| Error::io("talk with its runner", &error);
         stream.set_nonblocking(true).map_err(cannot)?;
         Ok(Link { stream, lines, unsent: Vec::new(), is_open: true })
@@ -89,21 +97,29 @@ impl Link {
         others: &[(BorrowedFd<'_>, Interest)],
         deadline: Option<Instant>,
     ) -> Result<Vec<bool>> {
-        let interest = match (self.is_open, self.unsent.is_empty()) {
-            (false, _) => None,
-            (true, true) => Some(Interest::Read),
-            (true, false) => Some(Interest::ReadWrite),
-        };
         let deadline = if self.lines.has_line() { Some(Instant::now()) } else { deadline };
-        let ours = interest.map(|interest| (self.stream.as_fd(), interest));
-        let sources: Vec<_> = others.iter().copied().chain(ours).collect();
+        let sources: Vec<_> = others.iter().copied().chain(self.source()).collect();
         let cannot = |error| Error::io("wait for its runner", &error);
         let mut ready = sys::poll(&sources, deadline).map_err(cannot)?;
         if ready.len() > others.len() && ready.pop() == Some(true) {
-            self.flush();
-            self.read();
+            self.turn();
         }
         Ok(ready)
+    }
+
+    /// What to poll for, for who waits for several at once; `None` once it is closed.
+    pub(super) fn source(&self) -> Option<(BorrowedFd<'_>, Interest)> {
+        let interest = match self.unsent.is_empty() {
+            true => Interest::Read,
+            false => Interest::ReadWrite,
+        };
+        self.is_open.then(|| (self.stream.as_fd(), interest))
+    }
+
+    /// Writes and reads what it is ready for.
+    pub(super) fn turn(&mut self) {
+        self.flush();
+        self.read();
     }
 
     /// The next line that has come, without its newline.

@@ -4,6 +4,7 @@
 //! Nothing here opens the database, prints, or knows a command line.
 
 pub(crate) mod ask;
+pub(crate) mod fleet;
 pub(crate) mod life;
 #[allow(dead_code, reason = "its first users are about to come")]
 pub(crate) mod link;

@@ -37,8 +37,6 @@ const ACCEPTS_PER_TURN: usize = 32;
 /// For how long nobody is accepted after the kernel refused to, as it does when descriptors run out:
 /// a listener that stays ready would else keep the loop busy.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Requests with an id that one client may have unanswered.
-const UNANSWERED: usize = 32;
 /// Bytes that may wait for one client that reads slowly, and for all of them.
 const WAITING_FOR_ONE: usize = REPLY_LIMIT;
 const WAITING_FOR_ALL: usize = 32 << 20;

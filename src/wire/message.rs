@@ -16,6 +16,8 @@ pub(crate) const REQUEST_LIMIT: usize = 1 << 20;
 pub(crate) const REPLY_LIMIT: usize = 8 << 20;
 /// The longest `id`, in bytes of JSON.
 pub(crate) const ID_LIMIT: usize = 64;
+/// Requests with an id that one client may have unanswered: a runner reads no further meanwhile.
+pub(crate) const UNANSWERED: usize = 32;
 /// What a ping is told, first, while a start copies images: to be asked again.
 pub(crate) const COPYING: &str = "an image is being copied";
 /// The longest guest's time that a client may ask for: a year.
@@ -88,7 +90,16 @@ pub(crate) type Refused = (Option<Value>, Error);
 impl Request {
     /// Reads a client's line.
     pub(crate) fn parse(line: &[u8]) -> std::result::Result<Request, Box<Refused>> {
-        let raw: RawRequest = serde_json::from_slice(line).map_err(|error| {
+        Request::read(serde_json::from_slice(line))
+    }
+
+    /// Reads a request that has been taken out of something larger.
+    pub(crate) fn from_value(value: Value) -> std::result::Result<Request, Box<Refused>> {
+        Request::read(serde_json::from_value(value))
+    }
+
+    fn read(raw: serde_json::Result<RawRequest>) -> std::result::Result<Request, Box<Refused>> {
+        let raw = raw.map_err(|error| {
             let error = Error::usage(format!("cannot read the request: {error}"));
             Box::new((None, error.hint(r#"a request is {"method":"…","args":[…],"kwargs":{…}}"#)))
         })?;
@@ -135,7 +146,8 @@ impl From<Call> for Request {
     }
 }
 
-fn is_plain_id(id: &Value) -> bool {
+/// Whether a request may have this id: a number or a string of at most 64 bytes.
+pub(crate) fn is_plain_id(id: &Value) -> bool {
     (id.is_string() || id.is_number()) && id.to_string().len() <= ID_LIMIT
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::base64;
 use super::line::line_of;
 use super::message;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// What a client says within a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,46 @@ impl Said {
     }
 }
 
+/// What of a runner's line tells whose it is, without the rest of it being read.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) id: Option<Value>,
+    status: Option<Status>,
+    kind: Option<Kind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Stream,
+    Success,
+    Error,
+}
+
+impl Head {
+    /// # Errors
+    /// `Kind::Failed` for what the protocol does not know.
+    pub(crate) fn parse(line: &[u8]) -> Result<Head> {
+        let unreadable = |_| Error::failed("cannot read what the runner says");
+        serde_json::from_slice(line).map_err(unreadable)
+    }
+
+    /// Whether it is the answer to a request, which ends its stream if it had one.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self.status, Some(Status::Success | Status::Error))
+    }
+
+    /// Whether a stream has begun.
+    pub(crate) fn opens(&self) -> bool {
+        self.status == Some(Status::Stream)
+    }
+
+    /// What kind of failure it tells, if it tells one.
+    pub(crate) fn failure(&self) -> Option<Kind> {
+        (self.status == Some(Status::Error)).then_some(self.kind.unwrap_or(Kind::Failed))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +178,10 @@ mod tests {
         let error = Error::conflict("it is busy");
         let failure = message::failure(Some(&id), &error);
         assert_eq!(said(&failure), Frame::Answer(Err(error)));
+        let head = |line: &[u8]| Head::parse(line).unwrap();
+        assert!(head(&opened(&id)).opens() && !head(&frame(&id, "x", b"", 0)).opens());
+        assert!(head(&answer).is_answer() && head(&answer).failure().is_none());
+        assert_eq!(head(&failure).failure(), Some(Kind::Conflict));
         for other in
             [r#"{"id":1,"input":"?"}"#, r#"{"id":1}"#, r#"{"id":1,"eof":true,"cancel":true}"#]
         {
@@ -148,7 +192,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_frames_or_none(bytes: Vec<u8>) {
-            let _ = (Input::parse(&bytes), Said::parse(&bytes));
+            let _ = (Input::parse(&bytes), Said::parse(&bytes), Head::parse(&bytes));
         }
     }
 }

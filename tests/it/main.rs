@@ -14,6 +14,7 @@ mod terminal;
 mod answers;
 mod archive;
 mod bad_input;
+mod batch;
 mod cards;
 mod cmdline;
 mod commands;

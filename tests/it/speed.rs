@@ -194,6 +194,64 @@ fn a_runner_is_small_and_sleeps() {
 
 #[test]
 #[ignore = "a measurement: needs a release build and an idle machine"]
+fn a_batch_makes_at_least_10_000_pings_a_second_over_one_connection() {
+    const PINGS: u32 = 50_000;
+    let host = Host::new();
+    done(&mut maqet(&host, &["add", "web", "--accel", "tcg", "--machine", "none"]));
+    done(&mut maqet(&host, &["start", "web"]));
+    let requests = host.root().join("requests");
+    let line = |number: u32| format!("{{\"vm\":\"web\",\"method\":\"ping\",\"id\":{number}}}\n");
+    std::fs::write(&requests, (0..PINGS).map(line).collect::<String>()).unwrap();
+    let replies = host.root().join("replies");
+    let best = (0..3).map(|_| {
+        let mut command = maqet(&host, &["batch"]);
+        command.stdin(std::fs::File::open(&requests).unwrap());
+        let took = done(command.stdout(std::fs::File::create(&replies).unwrap()));
+        let answered = std::fs::read_to_string(&replies).unwrap().lines().count();
+        assert_eq!(answered, PINGS as usize);
+        println!("{:.0} pings a second", f64::from(PINGS) / took.as_secs_f64());
+        took
+    });
+    assert!(best.min().unwrap() < Duration::from_secs(u64::from(PINGS) / 10_000));
+
+    // And where each waits for the one before.
+    let mut command = maqet(&host, &["batch"]);
+    let mut batch = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = BufReader::new(batch.stdout.take().unwrap());
+    let mut input = batch.stdin.take().unwrap();
+    let began = Instant::now();
+    let mut answer = String::new();
+    for number in 0..10_000 {
+        input.write_all(line(number).as_bytes()).unwrap();
+        output.read_line(&mut answer).unwrap();
+    }
+    println!("{:.0} pings a second, one by one", 10_000.0 / began.elapsed().as_secs_f64());
+    drop(input);
+    assert!(batch.wait().unwrap().success());
+}
+
+#[test]
+#[ignore = "a measurement: needs a release build and an idle machine"]
+fn the_status_of_100_running_vms_takes_at_most_30_ms() {
+    let host = Host::new();
+    let one = |number: usize| {
+        format!(
+            "{{\"name\":\"vm{number}\",\"machine\":\"none\",\"memory\":\"16M\",\"accel\":\"tcg\"}}\n"
+        )
+    };
+    let file = host.root().join("vms.json");
+    std::fs::write(&file, (0..100).map(one).collect::<String>()).unwrap();
+    done(maqet(&host, &["apply", "-f"]).arg(&file));
+    done(&mut maqet(&host, &["start", "--all"]));
+    let took = (0..PAIRS).map(|_| done(&mut maqet(&host, &["status", "--all"]))).collect();
+    let took = median(took);
+    println!("status of 100 running VMs: {:.2} ms", millis(took));
+    done(&mut maqet(&host, &["stop", "--all", "--force"]));
+    assert!(took <= Duration::from_millis(30), "{took:?}");
+}
+
+#[test]
+#[ignore = "a measurement: needs a release build and an idle machine"]
 fn a_completion_takes_at_most_10_ms() {
     crate::completion::completes_within(Duration::from_millis(10), release());
 }

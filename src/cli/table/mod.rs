@@ -51,6 +51,7 @@ pub(crate) enum Verb {
     Import,
     Generate,
     Doctor,
+    Batch,
     Help,
     /// A word of the program that maqet succeeds; see `cli::predecessor`.
     Cleanup,

@@ -6,11 +6,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-use super::{CLIENTS, READ_PER_TURN, UNANSWERED};
+use super::{CLIENTS, READ_PER_TURN};
 use crate::error::Error;
 use crate::wire::auth::{self, Accepted, Challenge};
 use crate::wire::line::Lines;
-use crate::wire::message::{self, REQUEST_LIMIT};
+use crate::wire::message::{self, REQUEST_LIMIT, UNANSWERED};
 
 #[derive(Debug)]
 pub(super) enum Standing {

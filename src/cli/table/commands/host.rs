@@ -160,6 +160,27 @@ wrong, and says what to do about it.",
     examples: &[("doctor", "one line a finding"), ("doctor -o check,ok", "for scripts")],
 };
 
+pub(super) const BATCH: Command = Command {
+    verb: Verb::Batch,
+    word: "batch",
+    group: Group::Host,
+    summary: "make requests of the protocol from standard input",
+    about: "\
+Each line is a request of maqet-protocol(7) with the VM that it is for; each
+reply is a line with that VM. Connections stay open: one process can make many
+thousand requests a second, of many VMs side by side. Ends with standard input,
+when all has been answered: with 0, or as the replies that are errors say.",
+    operands: &[],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: false,
+    examples: &[(
+        "batch > replies",
+        "each line of standard input a request, each of replies an answer",
+    )],
+};
+
 pub(super) const HELP: Command = Command {
     verb: Verb::Help,
     word: "help",

@@ -97,5 +97,6 @@ pub(crate) const COMMANDS: &[Command] = &[
     host::CMDLINE,
     host::GENERATE,
     host::DOCTOR,
+    host::BATCH,
     host::HELP,
 ];
