@@ -1,26 +1,21 @@
 //! `info`: what VMs are made of, defaults filled in.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, json};
 
 use super::context::{Context, Vm};
+use super::port::listening;
 use crate::cli::output::{Column, Output, Shape, plain};
-use crate::control::ask::{Patience, Question, Reply, ask_one};
 use crate::control::life::{self, Life};
 use crate::definition::name::VmId;
 use crate::definition::port::Port;
 use crate::definition::types::{Cpu, Definition, Disk, Display, Media};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::qemu::usernet::Listening;
 use crate::qemu::{argv, usernet};
 use crate::sys;
-use crate::wire::message::{Call, Request};
 use crate::wire::status::State;
-
-/// For QEMU to tell its ports.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 const SHAPE: Shape = Shape {
     list: false,
@@ -126,7 +121,9 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
     let host = argv::Host { kvm: sys::kvm_opens(), ..imagined };
     let folder = context.folders.vm(&vm.id);
     let live = match life.responding {
-        Some(true) if life.state != State::Starting => ports_now(context, vm)?,
+        Some(true) if life.state != State::Starting => {
+            listening(context, std::slice::from_ref(vm)).pop().transpose()?.unwrap_or_default()
+        }
         // QEMU does not answer yet, or is not there: in the pause before it is started again.
         _ => Vec::new(),
     };
@@ -190,30 +187,18 @@ fn drive(disk: &Disk, folder: &Path) -> Drive {
     }
 }
 
-fn network(
-    definition: &Definition,
-    id: &VmId,
-    binary: &Path,
-    live: &[(String, Port)],
-) -> Vec<Network> {
+fn network(definition: &Definition, id: &VmId, binary: &Path, live: &[Listening]) -> Vec<Network> {
     let cards = argv::cards(definition, id, binary).into_iter();
     cards
         .map(|card| {
             let netdev = argv::netdev_id(card.name.as_str());
-            let now = |port: &Port| {
-                let same = |(on, there): &&(String, Port)| {
-                    *on == netdev
-                        && there.guest == port.guest
-                        && there.protocol == port.protocol
-                        && (port.host.is_none() || there.host == port.host)
-                };
-                live.iter().find(same).map_or(*port, |(_, there)| *there)
-            };
+            let now = usernet::now(live, &netdev, &card.ports).into_iter().zip(&card.ports);
+            let now = now.map(|(now, port)| now.map_or(*port, |(_, there)| *there));
             Network {
                 name: card.name.to_string(),
                 r#type: card.link.as_str(),
                 mac: card.mac.map(|mac| mac.to_string()).unwrap_or_default(),
-                ports: card.ports.iter().map(|port| forward(now(port))).collect(),
+                ports: now.map(forward).collect(),
             }
         })
         .collect()
@@ -225,20 +210,6 @@ fn forward(port: Port) -> Forward {
         host: port.host,
         guest: port.guest,
         protocol: port.protocol.as_str(),
-    }
-}
-
-/// The ports on which the running QEMU listens.
-fn ports_now(context: &Context<'_>, vm: &Vm) -> Result<Vec<(String, Port)>> {
-    let arguments = Map::from_iter([("command-line".to_owned(), json!("info usernet"))]);
-    let call = Call::Qmp { command: "human-monitor-command".into(), arguments };
-    let question = Question { id: vm.id.clone(), request: Request::from(call), repeatable: true };
-    let patience =
-        Patience { answered: Some(context.deadline(ANSWER_LIMIT)), ..Patience::of(ANSWER_LIMIT) };
-    match ask_one(&context.folders, question, patience) {
-        Reply::Answer(answer) => Ok(usernet::ports(answer?["return"].as_str().unwrap_or_default())),
-        Reply::NoRunner => Err(Error::conflict("it has just ended").hint("try again")),
-        Reply::Silent(error) | Reply::Late(error) => Err(error),
     }
 }
 

@@ -27,6 +27,7 @@ mod monitor;
 mod newcomer;
 mod outlet;
 mod own_disks;
+mod port;
 mod power;
 mod qmp;
 mod rehearsal;
@@ -40,6 +41,7 @@ mod sources;
 mod start;
 mod stopped;
 mod strays;
+mod target;
 mod unpack;
 mod wait;
 mod why;
@@ -106,6 +108,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::DiskAdd => disk::add(&Context::new(invocation)?),
         Verb::DiskRm => disk::rm(&Context::new(invocation)?),
         Verb::DiskResize => disk::resize(&Context::new(invocation)?),
+        Verb::PortLs => port::ls(&Context::new(invocation)?),
+        Verb::PortAdd => port::add(&Context::new(invocation)?),
+        Verb::PortRm => port::rm(&Context::new(invocation)?),
         Verb::Wait => wait::wait(&Context::new(invocation)?),
         Verb::Send => wait::send(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),

@@ -83,6 +83,18 @@ impl Port {
         format!("{}:{address}:{}-:{guest}", protocol.as_str(), host.unwrap_or(0))
     }
 
+    /// The host's end as QEMU's `hostfwd_remove` takes it.
+    pub(crate) fn place(&self) -> String {
+        let Port { address, host, protocol, .. } = self;
+        format!("{}:{address}:{}", protocol.as_str(), host.unwrap_or(0))
+    }
+
+    /// Whether this port, on which a host listens, is what `wanted` asks for: an `auto` port may have
+    /// any number.
+    pub(crate) fn leads_as(&self, wanted: &Port) -> bool {
+        Port { host: wanted.host.and(self.host), ..*self } == *wanted
+    }
+
     /// Whether both cannot stand side by side: the same place on the host, or for `auto` ports the
     /// same way into the guest.
     pub(crate) fn collides(&self, other: &Port) -> bool {
@@ -107,6 +119,57 @@ impl fmt::Display for Port {
             None => write!(f, "{AUTO}:{}", self.guest)?,
         }
         if self.protocol == Protocol::Udp { f.write_str("/udp") } else { Ok(()) }
+    }
+}
+
+/// A port as it is named to be removed: `[ADDR:]HOST[:GUEST][/udp]`. What is left out may be anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    address: Option<Ipv4Addr>,
+    /// `None`: `auto`, which names the port as its definition has it.
+    host: Option<u16>,
+    guest: Option<u16>,
+    protocol: Protocol,
+}
+
+impl Place {
+    /// Reads the name of a port. All that names a port to be added names it here too.
+    ///
+    /// # Errors
+    /// `Kind::Usage`, with a hint.
+    pub(crate) fn parse(text: &str) -> Result<Place> {
+        let (ends, slash) = text.split_at(text.find('/').unwrap_or(text.len()));
+        let (address, host) = match ends.split_once(':') {
+            // A host alone, or with an address and no guest: else it is all of a port.
+            None => (None, ends),
+            Some((address, host)) if address.contains('.') && !host.contains(':') => {
+                (address.parse().ok(), host)
+            }
+            Some(_) => {
+                let Port { address, host, guest, protocol } = Port::parse(text)?;
+                return Ok(Place { address: Some(address), host, guest: Some(guest), protocol });
+            }
+        };
+        let protocol = match slash {
+            "" | "/tcp" => Some(Protocol::Tcp),
+            "/udp" => Some(Protocol::Udp),
+            _ => None,
+        };
+        match (number(host), protocol, address.is_some() == ends.contains(':')) {
+            (Some(host), Some(protocol), true) => {
+                Ok(Place { address, host: Some(host), guest: None, protocol })
+            }
+            _ => Err(Error::usage(format!("{} is no port of the host", quote(text)))
+                .hint("write [ADDR:]HOST[/udp], such as 8080, or all of it as it was given")),
+        }
+    }
+
+    /// Whether it names this port.
+    pub(crate) fn names(&self, port: &Port) -> bool {
+        self.host == port.host
+            && self.protocol == port.protocol
+            && self.address.is_none_or(|address| address == port.address)
+            && self.guest.is_none_or(|guest| guest == port.guest)
     }
 }
 
@@ -146,6 +209,19 @@ pub(crate) fn add(definition: &mut Map<String, Value>, text: &str) -> Result<()>
         None => ports.push(port.to_string().into()),
     }
     Ok(())
+}
+
+/// Takes a port from a card of a stored definition; false where the card does not have it.
+pub(crate) fn remove(definition: &mut Map<String, Value>, card: &str, port: &Port) -> bool {
+    let cards = definition.get_mut("network").and_then(Value::as_array_mut);
+    let card = cards.and_then(|cards| cards.iter_mut().find(|one| one["name"] == card));
+    let Some(ports) = card.and_then(|card| card["ports"].as_array_mut()) else { return false };
+    let before = ports.len();
+    let is_it = |known: &Value| {
+        known.as_str().and_then(|known| Port::parse(known).ok()).is_some_and(|known| known == *port)
+    };
+    ports.retain(|known| !is_it(known));
+    ports.len() < before
 }
 
 #[cfg(test)]
@@ -215,5 +291,33 @@ mod tests {
             let mut definition = Map::from_iter([("network".to_owned(), cards)]);
             assert!(add(&mut definition, "1:1").unwrap_err().hint.is_some());
         }
+    }
+
+    #[test]
+    fn a_port_is_named_by_its_place_on_the_host_or_by_all_of_it() {
+        let names = |place: &str, port: &str| {
+            Place::parse(place).unwrap().names(&Port::parse(port).unwrap())
+        };
+        for place in ["8080", "8080/tcp", "127.0.0.1:8080", "8080:80", "127.0.0.1:8080:80"] {
+            assert!(names(place, "8080:80") && !names(place, "8080:80/udp"), "{place}");
+            assert!(!names(place, "auto:80"), "{place}");
+        }
+        assert!(names("8080", "0.0.0.0:8080:80") && !names("8080:80", "0.0.0.0:8080:80"));
+        assert!(names("53/udp", "53:53/udp") && names("auto:22", "auto:22"));
+        for wrong in ["", "auto", "x", "0", "1/sctp", "a.b:1", "1.2.3.4", "1.2.3.4:", "::1:8"] {
+            assert_eq!(Place::parse(wrong).unwrap_err().kind.exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_taken_from_its_card_and_from_no_other() {
+        let cards =
+            json!([{"name":"a","ports":["auto:22","8080:80"]},{"name":"b","ports":["8080:80"]}]);
+        let mut definition = Map::from_iter([("network".to_owned(), cards)]);
+        let port = Port::parse("8080:80").unwrap();
+        assert!(remove(&mut definition, "a", &port) && !remove(&mut definition, "a", &port));
+        assert!(!remove(&mut definition, "c", &port));
+        let left = json!([{"name":"a","ports":["auto:22"]},{"name":"b","ports":["8080:80"]}]);
+        assert_eq!(definition["network"], left);
     }
 }

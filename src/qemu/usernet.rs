@@ -7,9 +7,11 @@ use std::net::Ipv4Addr;
 
 use crate::definition::port::{Port, Protocol};
 
-/// The forwarded ports of each network, in the order of the text: its netdev's id, and the port with
-/// the number on which the host listens.
-pub(crate) fn ports(info: &str) -> Vec<(String, Port)> {
+/// A network's id, and a port of it with the number on which the host listens.
+pub(crate) type Listening = (String, Port);
+
+/// The forwarded ports of each network, in the order of the text.
+pub(crate) fn ports(info: &str) -> Vec<Listening> {
     let mut all = Vec::new();
     let mut netdev = String::new();
     for line in info.lines() {
@@ -36,6 +38,22 @@ pub(crate) fn ports(info: &str) -> Vec<(String, Port)> {
         }
     }
     all
+}
+
+/// What became of the ports that a network was given, each in its place: an `auto` port is one that
+/// none of the others is.
+pub(crate) fn now<'a>(
+    live: &'a [Listening],
+    netdev: &str,
+    ports: &[Port],
+) -> Vec<Option<&'a Listening>> {
+    let is_fixed = |one: &Port| ports.iter().any(|port| port.host.is_some() && port == one);
+    let found = |port: &Port| {
+        live.iter().find(|(on, there)| {
+            on == netdev && there.leads_as(port) && (port.host.is_some() || !is_fixed(there))
+        })
+    };
+    ports.iter().map(found).collect()
 }
 
 /// Whether a connection from outside to this port of the guest's has been answered by the guest:

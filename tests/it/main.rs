@@ -40,6 +40,7 @@ mod linked;
 mod misbehaving;
 mod moving;
 mod originals;
+mod port;
 mod protocol;
 mod races;
 mod removal;

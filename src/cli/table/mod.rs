@@ -42,6 +42,9 @@ pub(crate) enum Verb {
     DiskAdd,
     DiskRm,
     DiskResize,
+    PortLs,
+    PortAdd,
+    PortRm,
     SnapshotLs,
     SnapshotCreate,
     SnapshotLoad,
@@ -97,7 +100,8 @@ impl Group {
     }
 }
 
-/// How often an operand may stand. Only the last operand of a command may be other than `One`.
+/// How often an operand may stand. Only the last operand of a command may be other than `One`, and
+/// several `Optional` ones may end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arity {
     One,

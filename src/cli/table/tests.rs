@@ -74,11 +74,13 @@ fn two_words_belong_to_a_family_and_a_family_has_members() {
 }
 
 #[test]
-fn only_the_last_operand_may_be_left_out_or_repeated() {
+fn only_the_last_operands_may_be_left_out_and_the_last_one_repeated() {
     for command in COMMANDS {
-        if let Some((_, first)) = command.operands.split_last() {
-            assert!(first.iter().all(|operand| operand.arity == Arity::One), "{}", command.word);
-        }
+        let mut rest = command.operands.iter().skip_while(|operand| operand.arity == Arity::One);
+        let last = rest.next().map(|operand| operand.arity);
+        let ends =
+            |operand: &Operand| last == Some(Arity::Optional) && operand.arity == Arity::Optional;
+        assert!(rest.all(ends), "{}", command.word);
     }
 }
 

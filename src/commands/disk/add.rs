@@ -8,12 +8,13 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{KIND, Target, named, plug};
+use super::{KIND, named, plug};
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::cli::table::Flag;
 use crate::commands::context::{Context, Vm};
 use crate::commands::sources;
 use crate::commands::stopped::Stopped;
+use crate::commands::target::Target;
 use crate::definition::merge::{Part, onto};
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk};
@@ -79,8 +80,8 @@ pub(in crate::commands) fn add(context: &Context<'_>) -> Result<u8> {
 
 fn plan(context: &Context<'_>, target: &Target) -> Result<Plan> {
     let spec = context.invocation.operands.get(1).map_or("", String::as_str);
-    let (name, item) = sources::disk(spec, target.items())?;
-    let known = target.items().iter().any(|item| item["name"] == *name);
+    let (name, item) = sources::disk(spec, target.items("storage"))?;
+    let known = target.items("storage").iter().any(|item| item["name"] == *name);
     let (id, vm_name) = (VmId::parse(&target.vm.id)?, VmName::parse(&target.vm.name)?);
     let whole = onto(target.stored.clone(), &[Part::Object(item)])?;
     let text = sources::checked(context, whole, &id, &vm_name)?;

@@ -3,11 +3,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Target, named, plug};
+use super::{named, plug};
 use crate::cli::output::{Output, Shape};
 use crate::cli::table::Flag;
 use crate::commands::context::Context;
 use crate::commands::stopped::Stopped;
+use crate::commands::target::Target;
 use crate::definition::types::{Disk, Format};
 use crate::definition::units::{self, Bare};
 use crate::error::{Error, Result};

@@ -9,12 +9,13 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Target, named, plug};
+use super::{named, plug};
 use crate::cli::output::{Output, Shape};
 use crate::cli::table::Flag;
 use crate::commands::context::Context;
 use crate::commands::rm::{is_among, others, refuse_if_protected, say_kept};
 use crate::commands::stopped::Stopped;
+use crate::commands::target::Target;
 use crate::definition::types::Disk;
 use crate::error::{Error, Kind, Result};
 

@@ -65,6 +65,11 @@ pub(crate) fn netdev_id(card: &str) -> String {
     format!("net-{card}")
 }
 
+/// The card whose network QEMU calls so.
+pub(crate) fn card_of(netdev: &str) -> &str {
+    netdev.strip_prefix("net-").unwrap_or(netdev)
+}
+
 fn driver(model: Model, bus: Bus) -> Option<&'static str> {
     match (model, bus) {
         (Model::Virtio, Bus::Pci) => Some("virtio-net-pci"),

@@ -30,7 +30,7 @@ mod shares;
 mod tests;
 mod words;
 
-pub(crate) use self::cards::netdev_id;
+pub(crate) use self::cards::{card_of, netdev_id};
 pub(crate) use self::disks::{Plug, node_name, plug};
 pub(crate) use self::firmware::VARIABLES;
 pub(crate) use self::screen::socket as screen_socket;

@@ -56,6 +56,7 @@ pub(super) const DEFINITION: &[(Flag, &str)] = &[
 /// The commands of two words by the first of them.
 pub(crate) const FAMILIES: &[Family] = &[
     Family { word: "disk", summary: "the disks of VMs, while they run and while they do not" },
+    Family { word: "port", summary: "the ports of the host that lead into guests" },
     Family { word: "snapshot", summary: "what VMs were at some time, kept and gone back to" },
 ];
 
@@ -88,6 +89,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     parts::DISK_ADD,
     parts::DISK_RM,
     parts::DISK_RESIZE,
+    parts::PORT_LS,
+    parts::PORT_ADD,
+    parts::PORT_RM,
     snapshot::LS,
     snapshot::CREATE,
     snapshot::LOAD,

@@ -1,4 +1,4 @@
-//! The rows of the commands that change the parts of VMs: their disks.
+//! The rows of the commands that change the parts of VMs: their disks and ports.
 
 use super::{DRY_RUN, VM};
 use crate::cli::table::{Arity, Command, Flag, Group, Operand, Verb};
@@ -84,5 +84,69 @@ they are. A running VM sees the new size at once; its disks can only grow.",
     examples: &[
         ("disk resize web disk0 40G", "40 GiB in all"),
         ("disk resize web disk0 +10G", "10 GiB more"),
+    ],
+};
+
+const PORT: Operand = Operand { name: "PORT", arity: Arity::One };
+
+pub(super) const PORT_LS: Command = Command {
+    verb: Verb::PortLs,
+    word: "port ls",
+    group: Group::Parts,
+    summary: "list the ports that lead into guests",
+    about: "\
+Every port of every VM, of VM, or those that lead to the guest's port GUEST. Of a
+VM that runs: those on which the host listens now; of another, those that its
+definition has. -q gives the host's ends alone, as 127.0.0.1:2222.",
+    operands: &[
+        Operand { name: "VM", arity: Arity::Optional },
+        Operand { name: "GUEST", arity: Arity::Optional },
+    ],
+    definition: false,
+    flags: &[],
+    excludes: &[&[Flag::Quiet, Flag::Json, Flag::Columns]],
+    objects: true,
+    examples: &[
+        ("port ls", "the table"),
+        ("port ls -q web 22", "where the guest's ssh is to be had: 127.0.0.1:2222"),
+    ],
+};
+
+pub(super) const PORT_ADD: Command = Command {
+    verb: Verb::PortAdd,
+    word: "port add",
+    group: Group::Parts,
+    summary: "let a port of the host lead into a guest",
+    about: "\
+PORT is [ADDR:]HOST:GUEST[/udp]: HOST a number, or auto for any that is free; ADDR
+is 127.0.0.1 unless given. It belongs to the first card of type user. A VM that
+runs has it at once. Prints the host's port.",
+    operands: &[VM, PORT],
+    definition: false,
+    flags: &[LIVE, DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("port add web 8080:80", "from port 8080 to the guest's port 80"),
+        ("port add web auto:22", "from any port that is free, which is printed"),
+    ],
+};
+
+pub(super) const PORT_RM: Command = Command {
+    verb: Verb::PortRm,
+    word: "port rm",
+    group: Group::Parts,
+    summary: "close a port that leads into a guest",
+    about: "\
+PORT is the host's, [ADDR:]HOST[/udp], of a VM that runs the number that auto got
+too; or all of it, as it was given. Connections that there are go on.",
+    operands: &[VM, PORT],
+    definition: false,
+    flags: &[LIVE, DRY_RUN],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("port rm web 8080", "from the running VM and the definition"),
+        ("port rm web auto:22", "by what the definition has"),
     ],
 };
