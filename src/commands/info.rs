@@ -154,8 +154,8 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
 fn display(display: &Display, folder: &Path) -> String {
     let (kind, screen) = match display {
         Display::None => return "none".to_owned(),
-        Display::Gtk => return "gtk".to_owned(),
-        Display::Sdl => return "sdl".to_owned(),
+        Display::Gtk(_) => return "gtk".to_owned(),
+        Display::Sdl(_) => return "sdl".to_owned(),
         Display::Vnc(screen) => ("vnc", screen),
         Display::Spice(screen) => ("spice", screen),
     };

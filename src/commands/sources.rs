@@ -193,7 +193,7 @@ fn read_file(path: &str) -> Result<Vec<Map<String, Value>>> {
     };
     let mut documents = json::documents(&bytes, &named(path))?;
     for document in &mut documents {
-        predecessor::translate(document);
+        predecessor::translate(document, &folder)?;
         absolute(document, &folder)?;
     }
     Ok(documents)
@@ -208,8 +208,9 @@ pub(super) fn from_text(bytes: &[u8]) -> Result<Map<String, Value>> {
     let (Some(mut document), true) = (documents.pop(), documents.is_empty()) else {
         return Err(Error::usage("these are several definitions").hint("one VM takes one"));
     };
-    predecessor::translate(&mut document);
-    absolute(&mut document, &here()?)?;
+    let here = here()?;
+    predecessor::translate(&mut document, &here)?;
+    absolute(&mut document, &here)?;
     Ok(document)
 }
 

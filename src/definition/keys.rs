@@ -177,6 +177,8 @@ pub(crate) const BOOT: &[Key] = &[
 pub(crate) const DISPLAY: &[Key] = &[
     now("vnc", Kind::Object(VNC), "on a socket in the VM's folder", "a VNC server"),
     now("spice", Kind::Object(SPICE), "on a socket in the VM's folder", "a SPICE server"),
+    now("gtk", Kind::Options, "none", "a window, and options of QEMU's display gtk"),
+    now("sdl", Kind::Options, "none", "a window, and options of QEMU's display sdl"),
 ];
 
 /// The keys of `display.vnc`. QEMU counts its displays from port 5900.

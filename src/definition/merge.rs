@@ -156,7 +156,7 @@ fn paths(map: &mut Map<String, Value>, keys: &'static [Key], folder: &Path) -> R
 }
 
 /// `folder/path` without `.` steps. `..` stays: behind a symbolic link it is not what it looks like.
-fn joined(folder: &Path, path: &str) -> Result<String> {
+pub(super) fn joined(folder: &Path, path: &str) -> Result<String> {
     let whole: PathBuf =
         folder.join(path).components().filter(|part| *part != Component::CurDir).collect();
     whole.into_os_string().into_string().map_err(|whole| {

@@ -15,6 +15,7 @@ pub(crate) mod keys;
 pub(crate) mod merge;
 pub(crate) mod name;
 pub(crate) mod nearest;
+mod options;
 pub(crate) mod port;
 pub(crate) mod predecessor;
 mod read;

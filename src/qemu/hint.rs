@@ -20,6 +20,11 @@ const ADVICE: &[(&str, &str)] = &[
         "is not a valid device model name",
         "QEMU lists the devices that it knows with \"-device help\"",
     ),
+    (
+        "cannot use stdio by multiple",
+        "the serial console is on QEMU's standard input and output; give the other a socket",
+    ),
+    ("cannot initialize fsdev", "check the path of the shared folder: it must be there"),
     ("invalid option", "check args against the manual of this QEMU"),
     ("cannot set up guest memory", "this host cannot give the guest so much memory"),
     ("Cannot allocate memory", "this host cannot give the guest so much memory"),

@@ -331,7 +331,7 @@ fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu
         QemuEnds { monitor: qemu_monitor, agent: qemu_agent, stdin, stdout, stderr: qemu_stderr };
     let leave = Leave {
         rights: argv::needs_helper(definition),
-        screen: matches!(definition.display, Display::Gtk | Display::Sdl),
+        screen: matches!(definition.display, Display::Gtk(_) | Display::Sdl(_)),
     };
     let spawned = Instant::now();
     let child = launch::spawn(&words, folder.path(), ends, guard, leave)?;

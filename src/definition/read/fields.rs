@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::definition::keys::{self, Key, Kind, Support};
 use crate::definition::nearest::nearest;
+use crate::definition::options::is_key;
+use crate::definition::predecessor;
 use crate::definition::types::Program;
 use crate::definition::units::{self, Limit};
 use crate::error::{Error, Result, quote};
@@ -195,6 +197,9 @@ impl<'a> Fields<'a> {
 
     fn unknown(&self, name: &str) -> Error {
         let error = Error::usage(format!("{}: there is no such key", self.path(name)));
+        if let Some(now) = predecessor::instead(&self.place, name) {
+            return error.hint(format!("that is {now}"));
+        }
         match nearest(name, self.keys.iter().map(|key| key.name)) {
             Some(known) => error.hint(format!("did you mean {}?", self.path(known))),
             None => error.hint("see \"maqet help definition\""),
@@ -211,6 +216,38 @@ pub(super) fn text<'a>(path: &str, value: &'a Value) -> Result<&'a str> {
         Value::String(text) => Ok(text),
         other => Err(expected(path, "a string", other)),
     }
+}
+
+/// A scalar as QEMU writes it: booleans are `on` and `off`.
+pub(super) fn scalar(path: &str, value: &Value) -> Result<String> {
+    match value {
+        Value::Bool(true) => Ok("on".to_owned()),
+        Value::Bool(false) => Ok("off".to_owned()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::String(_) => Ok(text(path, value)?.to_owned()),
+        other => Err(expected(path, "a text, a number, true or false", other)),
+    }
+}
+
+/// Options of QEMU: scalars, or a list of scalars for a key that stands several times.
+pub(super) fn options(path: &str, value: &Value) -> Result<Vec<(String, String)>> {
+    let map = value.as_object().ok_or_else(|| expected(path, "an object", value))?;
+    let mut all = Vec::new();
+    for (key, value) in map {
+        let path = format!("{path}.{}", quote(key));
+        if !is_key(key) {
+            return Err(Error::usage(format!("{path}: this is not the name of an option")));
+        }
+        match value {
+            Value::Array(several) => {
+                for value in several {
+                    all.push((key.clone(), scalar(&path, value)?));
+                }
+            }
+            one => all.push((key.clone(), scalar(&path, one)?)),
+        }
+    }
+    Ok(all)
 }
 
 /// What was expected at `path`, and what stands there.

@@ -1,9 +1,6 @@
 //! A network card: one item of `network`.
 
-use serde_json::Value;
-
-use super::arguments::{is_key, scalar};
-use super::fields::{Fields, at, expected, text};
+use super::fields::{Fields, at, options, text};
 use super::words;
 use crate::definition::port::Port;
 use crate::definition::types::{Card, ItemName, Link, Mac, Model};
@@ -36,9 +33,13 @@ pub(super) fn card(item: &Fields<'_>, name: ItemName) -> Result<Card> {
         Some(_) if kind == "none" => {
             return Err(item.refuse("options", "a card of type none has none"));
         }
-        Some(value) => netdev(&item.path("options"), value)?,
+        Some(value) => options(&item.path("options"), value)?,
         None => Vec::new(),
     };
+    if let Some((key, _)) = options.iter().find(|(key, _)| key == "id" || key == "type") {
+        let path = format!("{}.{}", item.path("options"), quote(key));
+        return Err(Error::usage(format!("{path}: that is told by the card itself")));
+    }
     let has = |key: &str| options.iter().any(|(known, _)| known == key);
     if let Some((key, own)) = [("ifname", "ifname"), ("br", "bridge")]
         .into_iter()
@@ -76,29 +77,6 @@ fn interface_name(item: &Fields<'_>, key: &str) -> Result<Option<String>> {
         true => Ok(Some(name.to_owned())),
         false => Err(item.refuse(key, format!("{} is not an interface's name", quote(name)))),
     }
-}
-
-/// Further options of a network: scalars, or a list of scalars for a key that stands several times.
-fn netdev(path: &str, value: &Value) -> Result<Vec<(String, String)>> {
-    let map = value.as_object().ok_or_else(|| expected(path, "an object", value))?;
-    let mut all = Vec::new();
-    for (key, value) in map {
-        let path = format!("{path}.{}", quote(key));
-        if !is_key(key) {
-            return Err(Error::usage(format!("{path}: this is not the name of an option")));
-        }
-        if key == "id" || key == "type" {
-            return Err(Error::usage(format!("{path}: that is told by the card itself")));
-        }
-        let values = match value {
-            Value::Array(several) => several.iter().collect(),
-            one => vec![one],
-        };
-        for value in values {
-            all.push((key.clone(), scalar(&path, value)?));
-        }
-    }
-    Ok(all)
 }
 
 fn ports(item: &Fields<'_>) -> Result<Vec<Port>> {

@@ -2,32 +2,56 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::fields::Fields;
+use serde_json::Value;
+
+use super::fields::{Fields, options};
 use crate::definition::keys;
 use crate::definition::types::{Display, Screen};
 use crate::error::{Result, quote};
 
 pub(super) fn display(fields: &Fields<'_>) -> Result<Display> {
-    let Some(value) = fields.value("display").filter(|value| value.is_object()) else {
-        let word = fields.choice("display", |word| {
+    let value = fields.value("display");
+    let Some(value) = value.filter(|value| value.is_object()) else {
+        let known = fields.choice("display", |word| {
             Some(match word {
                 "none" => Display::None,
-                "gtk" => Display::Gtk,
-                "sdl" => Display::Sdl,
+                "gtk" => Display::Gtk(Vec::new()),
+                "sdl" => Display::Sdl(Vec::new()),
                 "vnc" => Display::Vnc(Screen::default()),
                 "spice" => Display::Spice(Screen::default()),
                 _ => return None,
             })
-        })?;
-        return Ok(word.unwrap_or(Display::None));
+        });
+        return match (known, value.and_then(Value::as_str)) {
+            (Ok(word), _) => Ok(word.unwrap_or(Display::None)),
+            (Err(error), Some(word)) if error.hint.is_none() => Err(error.hint(elsewhere(word))),
+            (Err(error), _) => Err(error),
+        };
     };
     let inner = Fields::of("display", value, keys::DISPLAY)?;
-    match (inner.value("vnc"), inner.value("spice")) {
-        (Some(vnc), None) => Ok(Display::Vnc(screen(&Fields::of("display.vnc", vnc, keys::VNC)?)?)),
-        (None, Some(spice)) => {
-            Ok(Display::Spice(screen(&Fields::of("display.spice", spice, keys::SPICE)?)?))
+    let given: Vec<_> = ["vnc", "spice", "gtk", "sdl"]
+        .into_iter()
+        .filter_map(|name| inner.value(name).map(|value| (name, value)))
+        .collect();
+    let [(name, value)] = given[..] else {
+        return Err(fields.refuse("display", "expected one of vnc, spice, gtk and sdl in it"));
+    };
+    let path = inner.path(name);
+    Ok(match name {
+        "vnc" => Display::Vnc(screen(&Fields::of(&path, value, keys::VNC)?)?),
+        "spice" => Display::Spice(screen(&Fields::of(&path, value, keys::SPICE)?)?),
+        "gtk" => Display::Gtk(options(&path, value)?),
+        _ => Display::Sdl(options(&path, value)?),
+    })
+}
+
+/// What QEMU has besides, and what its word for a server says that was not translated.
+fn elsewhere(word: &str) -> String {
+    match word.starts_with("vnc") {
+        true => "a server is {\"vnc\": {\"port\": 5901}}, or \"vnc\" on a socket".to_owned(),
+        false => {
+            format!("another display of QEMU goes into \"args\": [\"-display\", {}]", quote(word))
         }
-        _ => Err(fields.refuse("display", "expected one of vnc and spice in it")),
     }
 }
 

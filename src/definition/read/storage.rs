@@ -8,7 +8,7 @@ use crate::definition::keys;
 use crate::definition::types::{
     Aio, Backing, Cache, Disk, Format, Interface, ItemName, Media, SecurityModel, Share,
 };
-use crate::error::Result;
+use crate::error::{Result, quote};
 
 /// QEMU cuts a virtio disk's serial number after as many bytes (VIRTIO_BLK_ID_BYTES).
 const LONGEST_SERIAL: usize = 20;
@@ -117,7 +117,9 @@ fn disk(item: &Fields<'_>, name: ItemName) -> Result<Disk> {
         }
     };
     if file.is_none() && !is_made {
-        return Err(item.refuse("size", "a disk needs a size, a file, a from or a backing_file"));
+        return Err(item
+            .refuse("size", "a disk needs a size, a file, a from or a backing_file")
+            .hint("say how large it is made: \"size\": \"10G\""));
     }
     if !format.is_written() {
         check_foreign(item, format)?;
@@ -214,10 +216,13 @@ fn check_interface(item: &Fields<'_>, disk: &Disk) -> Result<()> {
 fn backing(item: &Fields<'_>) -> Result<Option<Backing>> {
     match (item.file("backing_file")?, item.choice("backing_format", words::format)?) {
         (Some(file), Some(format)) => Ok(Some(Backing { file, format })),
-        (Some(_), None) => Err(item
+        (Some(file), None) => Err(item
             .refuse(
                 "backing_format",
-                "it is missing, and the backing file does not exist to be looked at",
+                format!(
+                    "it is missing, and {} does not exist to be looked at",
+                    quote(&file.to_string_lossy())
+                ),
             )
             .hint("say \"backing_format\": \"qcow2\" or \"raw\"")),
         (None, Some(_)) => Err(item.refuse("backing_format", "it needs a backing_file")),

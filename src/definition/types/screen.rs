@@ -7,8 +7,9 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Display {
     None,
-    Gtk,
-    Sdl,
+    /// A window, and what QEMU's option of it is told: keys of `[A-Za-z0-9_.-]+`.
+    Gtk(Vec<(String, String)>),
+    Sdl(Vec<(String, String)>),
     Vnc(Screen),
     Spice(Screen),
 }

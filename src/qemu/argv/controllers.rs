@@ -175,9 +175,10 @@ fn interface(disk: &Disk, machine: Machine) -> Result<Interface> {
         .filter(|other| has(machine, *other))
         .map(word)
         .collect();
+    let other = if wanted == Interface::Ide { "; the machine pc has ide" } else { "" };
     Err(match can.is_empty() {
         true => error,
-        false => error.hint(format!("it has {}", can.join(", "))),
+        false => error.hint(format!("it has {}{other}", can.join(", "))),
     })
 }
 

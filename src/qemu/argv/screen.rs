@@ -28,8 +28,8 @@ pub(super) fn add(words: &mut Words, display: &Display) -> Result<()> {
     let socket = socket(display);
     match display {
         Display::None => words.verbatim(["-display", "none"]),
-        Display::Gtk => words.verbatim(["-display", "gtk"]),
-        Display::Sdl => words.verbatim(["-display", "sdl"]),
+        Display::Gtk(options) => window(words, "gtk", options),
+        Display::Sdl(options) => window(words, "sdl", options),
         Display::Vnc(screen) => {
             words.verbatim(["-display", "none"]);
             let secret = secret(words, screen.password_file.as_deref())?;
@@ -63,6 +63,11 @@ pub(super) fn add(words: &mut Words, display: &Display) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn window(words: &mut Words, kind: &str, options: &[(String, String)]) {
+    let pairs: Vec<_> = options.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    words.option("-display", Some(kind), &pairs);
 }
 
 /// The secret that QEMU reads from the file, so that it stands in no argv.
