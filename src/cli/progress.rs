@@ -36,9 +36,22 @@ impl Progress {
         Progress { meter: Meter::new(place, what, total), began: Instant::now(), done: 0 }
     }
 
+    /// The same, of work of which so many bytes are done already: they tell nothing of its rate.
+    pub(crate) fn from(mut self, done: u64) -> Progress {
+        self.meter.first = done;
+        self.done = done;
+        self
+    }
+
     /// So many bytes more are done.
     pub(crate) fn add(&mut self, bytes: u64) {
         self.done = self.done.saturating_add(bytes);
+        self.show();
+    }
+
+    /// So many bytes are done now.
+    pub(crate) fn reach(&mut self, done: u64) {
+        self.done = done;
         self.show();
     }
 
@@ -70,6 +83,8 @@ struct Meter {
     place: Place,
     what: String,
     total: Option<u64>,
+    /// How many bytes were done when this began.
+    first: u64,
     /// When the line was last drawn.
     drawn: Option<Duration>,
     /// The last tenth that was told.
@@ -78,7 +93,7 @@ struct Meter {
 
 impl Meter {
     fn new(place: Place, what: impl Into<String>, total: Option<u64>) -> Meter {
-        Meter { place, what: what.into(), total, drawn: None, tenth: 0 }
+        Meter { place, what: what.into(), total, first: 0, drawn: None, tenth: 0 }
     }
 
     fn is_drawn(&self) -> bool {
@@ -113,15 +128,16 @@ impl Meter {
 
     fn line(&self, done: u64, elapsed: Duration) -> String {
         let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-        let rate = whole(u128::from(done) * 1000 / u128::from(millis));
+        let since = done.saturating_sub(self.first);
+        let rate = whole(u128::from(since) * 1000 / u128::from(millis));
         let (what, speed) = (&self.what, units::bytes(rate));
         match self.total {
             None => format!("{what}: {}, {speed}/s", units::bytes(done)),
-            Some(total) if done == 0 => format!("{what}: {} %, {speed}/s", percent(0, total)),
+            Some(total) if since == 0 => format!("{what}: {} %, {speed}/s", percent(done, total)),
             Some(total) => {
                 let left = whole(
                     u128::from(total.saturating_sub(done)) * u128::from(millis)
-                        / u128::from(done)
+                        / u128::from(since)
                         / 1000,
                 );
                 format!("{what}: {} %, {speed}/s, {} left", percent(done, total), time(left))
@@ -170,6 +186,21 @@ mod tests {
         ] {
             let meter = Meter::new(Place::Terminal, "copying web", total);
             assert_eq!(meter.line(done, Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn what_was_done_before_it_began_does_not_count_for_the_rate() {
+        for (done, expected) in [
+            (90 * MIB, "copying web: 90 %, 0 B/s"),
+            (95 * MIB, "copying web: 95 %, 5 MiB/s, 1 s left"),
+            (MIB, "copying web: 1 %, 0 B/s"),
+        ] {
+            let meter = Meter {
+                first: 90 * MIB,
+                ..Meter::new(Place::Terminal, "copying web", Some(100 * MIB))
+            };
+            assert_eq!(meter.line(done, Duration::from_secs(1)), expected);
         }
     }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::context::{Context, Vm, parse_stored};
 use super::monitor::Monitor;
 use super::rehearsal::rehearse;
+use crate::cli::progress::Progress;
 use crate::cli::table::Flag;
 use crate::control::ask::{Patience, Question, Reply, ask_one};
 use crate::control::life::{self, Life};
@@ -19,6 +20,7 @@ use crate::definition::name::VmId;
 use crate::definition::types::{Accel, Definition};
 use crate::error::{Error, Result};
 use crate::qemu::machine;
+use crate::wire::copied::Copied;
 use crate::wire::handoff::{Mission, Order};
 use crate::wire::message::{Call, Request};
 use crate::wire::runs::Run;
@@ -123,7 +125,6 @@ impl Begun {
         say: &mut Say<'_>,
     ) -> Result<()> {
         let mut begun = self;
-        let mut copying = Copying::of(context, vm);
         loop {
             begun = match begun {
                 Begun::Live(life) => match settle(context, vm, *life, until, say)? {
@@ -131,7 +132,10 @@ impl Begun {
                     Some(again) => again,
                 },
                 Begun::Spawned(start) => {
-                    match start.finish(until, &mut |told| copying.note(told))? {
+                    let mut copying = Copying::of(context, vm);
+                    let started = start.finish(until, &mut |copied| copying.show(copied));
+                    drop(copying);
+                    match started? {
                         Started::Now => {
                             remember(context, vm);
                             let paused = context.invocation.has(Flag::Paused);
@@ -205,7 +209,7 @@ fn settle(
 /// Waits for a VM that another command starts, or one that is started again.
 fn wait_until_ready(context: &Context<'_>, vm: &Vm, until: &mut Until) -> Readiness {
     let mut copying = Copying::of(context, vm);
-    wait_for_vm_ready(&context.folders, &vm.id, until, &mut |told| copying.note(told))
+    wait_for_vm_ready(&context.folders, &vm.id, until, &mut |copied| copying.show(copied))
 }
 
 /// How long a start is waited for. A `--timeout` holds whatever is done in it; else images may be
@@ -215,29 +219,33 @@ fn patience(context: &Context<'_>) -> Until {
     Until { deadline: context.deadline(START_LIMIT), after_copying }
 }
 
-/// Tells a person that a start copies an image, and how far it is, when there is news.
+/// Shows how far the copies of a start's images are, one after the other.
 #[derive(Debug)]
 struct Copying<'a> {
     context: &'a Context<'a>,
     vm: &'a Vm,
-    /// The tenths of which was told.
-    told: Option<u8>,
+    progress: Option<(Copied, Progress)>,
 }
 
 impl<'a> Copying<'a> {
     fn of(context: &'a Context<'a>, vm: &'a Vm) -> Copying<'a> {
-        Copying { context, vm, told: None }
+        Copying { context, vm, progress: None }
     }
 
-    /// The runner answered so.
-    fn note(&mut self, message: &str) {
-        let digits = |c: char| c.is_ascii_digit();
-        let number = message.split(|c| !digits(c)).find(|word| !word.is_empty());
-        let tenths =
-            number.and_then(|percent| percent.parse::<u8>().ok()).map_or(0, |all| all / 10);
-        if self.told != Some(tenths) {
-            self.told = Some(tenths);
-            self.context.note(&format!("{}: {message}", self.vm.name));
+    /// The runner said so.
+    fn show(&mut self, now: Copied) {
+        let same =
+            |(before, _): &(Copied, Progress)| before.total == now.total && before.done <= now.done;
+        if !self.progress.as_ref().is_some_and(same) {
+            let what = format!("copying {}", self.vm.name);
+            let quiet = self.context.invocation.quiet();
+            // It may have gone on for long: another command's, or a VM's of several.
+            let progress = Progress::new(quiet, what, Some(now.total)).from(now.done);
+            self.progress = Some((now, progress));
+        }
+        if let Some((before, progress)) = &mut self.progress {
+            *before = now;
+            progress.reach(now.done);
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Kind};
 use crate::lock::{self, Holder};
 use crate::paths::Folders;
-use crate::wire::message::{COPYING, Call, Request};
+use crate::wire::copied::Copied;
+use crate::wire::message::{Call, Request};
 
 /// How a wait for a VM ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub(crate) fn wait_for_vm_ready(
     folders: &Folders,
     id: &str,
     until: &mut Until,
-    copying: &mut dyn FnMut(&str),
+    copying: &mut dyn FnMut(Copied),
 ) -> Readiness {
     let mut backoff = Backoff::until(until.deadline);
     let mut obstacle = None;
@@ -60,14 +61,18 @@ pub(crate) fn wait_for_vm_ready(
                 return Readiness::Ready;
             }
             Reply::NoRunner => return Readiness::Over,
-            Reply::Answer(Err(error)) if error.message.starts_with(COPYING) => {
-                copying(&error.message);
-                if let Some(more) = until.after_copying {
-                    until.deadline = Instant::now() + more;
-                    backoff.extend(until.deadline);
+            Reply::Answer(answer) => {
+                match answer.as_ref().err().and_then(|error| Copied::parse(&error.message)) {
+                    Some(copied) => {
+                        copying(copied);
+                        if let Some(more) = until.after_copying {
+                            until.deadline = Instant::now() + more;
+                            backoff.extend(until.deadline);
+                        }
+                    }
+                    None => log::debug!("{id}: no pong: {answer:?}"),
                 }
             }
-            Reply::Answer(answer) => log::debug!("{id}: no pong: {answer:?}"),
             Reply::Silent(error) | Reply::Late(error) => {
                 log::debug!("{id}: {error}");
                 obstacle = Some(error).filter(|error| error.kind == Kind::Permission);

@@ -16,6 +16,7 @@ use crate::backoff;
 use crate::error::{Error, Result};
 use crate::lock;
 use crate::sys;
+use crate::wire::copied::Copied;
 use crate::wire::handoff::{FromRunner, LINE_LIMIT, Mission, Order, to_line};
 use crate::wire::line::Lines;
 
@@ -101,7 +102,7 @@ impl Start {
     pub(crate) fn finish(
         mut self,
         until: &mut Until,
-        copying: &mut dyn FnMut(&str),
+        copying: &mut dyn FnMut(Copied),
     ) -> Result<Started> {
         let id = self.mission.id.to_string();
         match wait_for_vm_ready(&self.mission.folders, &id, until, copying) {

@@ -21,7 +21,37 @@ const LIMIT: Duration = Duration::from_secs(600);
 const PER_MEBIBYTE: Duration = Duration::from_secs(1);
 
 /// Runs a long qemu-img for who copies; it may be ended before its end, which is an error.
-pub(crate) type Runs<'a> = dyn FnMut(Img<'_>) -> Result<()> + 'a;
+pub(crate) type Runs<'a> = dyn FnMut(Conversion<'_>) -> Result<()> + 'a;
+
+/// A qemu-img that copies, not yet begun.
+#[derive(Debug)]
+pub(crate) struct Conversion<'a> {
+    pub(crate) img: Img<'a>,
+    pub(crate) scale: Scale,
+}
+
+/// What the percentages that qemu-img prints are of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    /// The length of the original's file, in bytes.
+    pub(crate) total: u64,
+}
+
+impl Scale {
+    /// How many bytes are done after the last of what `qemu-img convert -p` has printed,
+    /// `    (12.34/100%)\r`; `None` where no percentage is in it.
+    pub(crate) fn done(self, printed: &[u8]) -> Option<u64> {
+        let text = String::from_utf8_lossy(printed);
+        let (before, _) = text.rsplit_once("/100%)")?;
+        let (_, number) = before.rsplit_once('(')?;
+        let (percent, rest) = number.split_once('.')?;
+        let hundredths = percent.parse::<u64>().ok()?.checked_mul(100)?;
+        let hundredths = hundredths.checked_add(rest.get(..2)?.parse().ok()?)?;
+        // Rounded up: the percentage that is made of it again is the one that was printed.
+        let done = (u128::from(self.total) * u128::from(hundredths)).div_ceil(10_000);
+        u64::try_from(done).ok().filter(|_| hundredths <= 10_000)
+    }
+}
 
 /// An image to be copied, looked at.
 #[derive(Debug)]
@@ -99,7 +129,8 @@ impl Original {
         let words = ["convert", "-p", "-t", "writeback", "-f", from, "-O", into];
         let mebibytes = u32::try_from(self.length >> 20).unwrap_or(u32::MAX);
         let limit = LIMIT + PER_MEBIBYTE * mebibytes;
-        run(Img::new(words).word(&self.path).word(to).copying(limit, None))?;
+        let img = Img::new(words).word(&self.path).word(to).copying(limit, None);
+        run(Conversion { img, scale: Scale { total: self.length } })?;
         match size {
             Some(size) if size > self.virtual_size => {
                 let words = ["resize", "-q", "-f", into];
@@ -107,5 +138,33 @@ impl Original {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_it_is_is_told_by_the_last_that_was_printed_in_full() {
+        for (text, expected) in [
+            ("    (0.00/100%)\r", Some(0)),
+            ("    (1.01/100%)\r    (37.50/100%)\r    (38.", Some(3750)),
+            ("    (100.00/100%)\r", Some(10_000)),
+            ("", None),
+            ("(x/100%)", None),
+            ("(5.x/100%)", None),
+            ("(5.é/100%)", None),
+            ("(999.00/100%)", None),
+            ("(99999999999999999999.00/100%)", None),
+            ("/100%)", None),
+        ] {
+            assert_eq!(Scale { total: 10_000 }.done(text.as_bytes()), expected, "{text:?}");
+        }
+        assert_eq!(
+            Scale { total: 196_616 }.done(b"(42.00/100%)").map(|n| n * 100 / 196_616),
+            Some(42)
+        );
+        assert_eq!(Scale { total: u64::MAX }.done(b"(100.00/100%)"), Some(u64::MAX));
     }
 }

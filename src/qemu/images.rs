@@ -97,13 +97,18 @@ mod tests {
             {"name": "a", "size": "1G"},
             {"name": "b, c=d".replace([',', ' ', '='], "."), "type": "raw", "size": "64M"},
         ]));
-        let made = prepare(&storage, "id", &folder, &mut |img| img.run()).unwrap().created;
+        let made = prepare(&storage, "id", &folder, &mut |copy| copy.img.run()).unwrap().created;
         assert_eq!(made, [folder.disks().join("a.qcow2"), folder.disks().join("b..c.d.raw")]);
         for path in &made {
             assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777 & 0o077, 0);
         }
         assert_eq!(std::fs::metadata(&made[1]).unwrap().len(), 64 << 20);
-        assert!(prepare(&storage, "id", &folder, &mut |img| img.run()).unwrap().created.is_empty());
+        assert!(
+            prepare(&storage, "id", &folder, &mut |copy| copy.img.run())
+                .unwrap()
+                .created
+                .is_empty()
+        );
         assert_eq!(std::fs::read_dir(folder.disks()).unwrap().count(), 2);
     }
 
@@ -114,7 +119,7 @@ mod tests {
             &disks(json!([{"file": "/nonexistent/a.img", "type": "raw"}])),
             "id",
             &folder(&root),
-            &mut |img| img.run(),
+            &mut |copy| copy.img.run(),
         )
         .unwrap_err();
         assert!(error.message.contains("/nonexistent/a.img") && error.hint.is_some(), "{error}");
@@ -127,7 +132,7 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
         let storage = json!([{"file": fifo, "type": "raw"}]);
         let error =
-            prepare(&disks(storage), "id", &folder(&root), &mut |img| img.run()).unwrap_err();
+            prepare(&disks(storage), "id", &folder(&root), &mut |copy| copy.img.run()).unwrap_err();
         assert!(error.message.contains("neither a file nor a block device"), "{error}");
     }
 
@@ -140,7 +145,8 @@ mod tests {
         let map = json!({ "storage": storage });
         if let Ok(definition) = Definition::read(map.as_object().unwrap()) {
             assert!(
-                prepare(&definition.storage, "id", &folder(&root), &mut |img| img.run()).is_err()
+                prepare(&definition.storage, "id", &folder(&root), &mut |copy| copy.img.run())
+                    .is_err()
             );
         }
         let left: Vec<_> = std::fs::read_dir(root.path()).unwrap().flatten().collect();

@@ -25,6 +25,8 @@ const MEMORY: u64 = 1 << 30;
 const MEMORY_TO_COPY: u64 = 4 << 30;
 /// For qemu-img to look at an image or to make an empty one, which takes it some 6 ms.
 const SHORT: Duration = Duration::from_secs(20);
+/// How long the listener of one that prints nothing is left alone.
+const SILENCE: Duration = Duration::from_millis(100);
 /// The longest standard output that [`Img::output`] takes, in bytes.
 const OUTPUT_LIMIT: usize = 1 << 20;
 /// How much of its complaints is kept, in bytes.
@@ -95,8 +97,9 @@ impl<'a> Img<'a> {
         Ok(printed)
     }
 
-    /// Runs it to its end and gives `heard` what it prints, piece by piece: progress, with `-p`. An
-    /// error of `heard` ends it.
+    /// Runs it to its end and gives `heard` what it prints, piece by piece: progress, with `-p`. Where
+    /// it prints nothing for a while, `heard` gets nothing, that it may look at the time. An error of
+    /// `heard` ends it.
     ///
     /// # Errors
     /// As of [`Img::run`], and those of `heard`.
@@ -106,13 +109,14 @@ impl<'a> Img<'a> {
         while !run.is_over() {
             let fds: Vec<_> =
                 run.sources().chain(interrupt).map(|fd| (fd, Interest::Read)).collect();
-            let ready = sys::poll(&fds, Some(run.deadline()))
+            let ready = sys::poll(&fds, Some(run.deadline().min(Instant::now() + SILENCE)))
                 .map_err(|error| Error::io("listen to qemu-img", &error))?;
             let own = run.sources().count();
             if ready.get(own).is_some_and(|interrupted| *interrupted) {
                 return Err(Error::timeout("it was interrupted"));
             }
             run.turn(&mut heard)?;
+            heard(&[])?;
         }
         run.end()
     }

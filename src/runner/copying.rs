@@ -17,10 +17,12 @@ use super::supervisor::{Ended, start_error};
 use super::turn::{self, Source};
 use crate::error::{Error, Result};
 use crate::qemu::argv::{self, Host};
-use crate::qemu::img::{Img, Run};
+use crate::qemu::copy::Conversion;
+use crate::qemu::img::Run;
 use crate::sys::{self, Interest};
 use crate::time::Timestamp;
-use crate::wire::message::{COPYING, Call, Request, StopCall};
+use crate::wire::copied::Copied;
+use crate::wire::message::{Call, Request, StopCall};
 use crate::wire::runs::{End, Outcome};
 use crate::wire::status::{State, Status};
 
@@ -45,9 +47,9 @@ impl Copying<'_> {
     ///
     /// # Errors
     /// In qemu-img's words; that it was stopped.
-    pub(super) fn run(&mut self, img: Img<'_>) -> Result<()> {
+    pub(super) fn run(&mut self, Conversion { img, scale }: Conversion<'_>) -> Result<()> {
         let mut run = img.begin()?;
-        let mut percent = None;
+        let mut copied = Copied { done: 0, total: scale.total };
         self.home.write_status(&self.status());
         while !run.is_over() {
             let busy = self.sessions.has_work();
@@ -58,10 +60,10 @@ impl Copying<'_> {
                 self.take(source);
             }
             run.turn(&mut |bytes| {
-                percent = progress(bytes).or(percent);
+                copied.done = scale.done(bytes).unwrap_or(copied.done);
                 Ok(())
             })?;
-            self.serve(percent);
+            self.serve(copied);
             self.sessions.expire(Instant::now());
             if let Some(who) = &self.asked_by {
                 return Err(Error::failed(format!("it was stopped by {who} before it ran")));
@@ -111,11 +113,11 @@ impl Copying<'_> {
         }
     }
 
-    fn serve(&mut self, percent: Option<u8>) {
+    fn serve(&mut self, copied: Copied) {
         for number in self.sessions.numbers() {
             for _ in 0..REQUESTS_PER_TURN {
                 match self.sessions.next_line(number) {
-                    Some(Line::Request(Ok(request))) => self.answer(number, request, percent),
+                    Some(Line::Request(Ok(request))) => self.answer(number, request, copied),
                     // No stream has been opened that it could belong to.
                     Some(Line::Input(..)) => {}
                     Some(Line::Request(Err(refused))) => {
@@ -128,12 +130,9 @@ impl Copying<'_> {
         }
     }
 
-    fn answer(&mut self, number: u64, Request { id, call }: Request, percent: Option<u8>) {
+    fn answer(&mut self, number: u64, Request { id, call }: Request, copied: Copied) {
         let answer = match call {
-            Call::Ping => {
-                let so_far = percent.map(|percent| format!(", {percent} % so far"));
-                Err(Error::conflict(format!("{COPYING}{}", so_far.unwrap_or_default())))
-            }
+            Call::Ping => Err(Error::conflict(copied.to_string())),
             Call::Status => Ok(json!(self.status())),
             Call::Stop(StopCall { at_once, .. }) => {
                 let who = self.sessions.describe(number);
@@ -196,35 +195,7 @@ impl Copying<'_> {
 
 /// For a QEMU that is to come after another: nobody waits for it, and an image that has vanished in
 /// between is not to be found made anew.
-pub(super) fn not_again(_: Img<'_>) -> Result<()> {
+pub(super) fn not_again(_: Conversion<'_>) -> Result<()> {
     Err(Error::failed("an image has vanished, and is copied at the first start alone")
         .hint("stop the VM and start it, to have the image copied again"))
-}
-
-/// The percentage in the last of what `qemu-img convert -p` prints: `    (12.34/100%)\r`.
-fn progress(bytes: &[u8]) -> Option<u8> {
-    let text = String::from_utf8_lossy(bytes);
-    let (before, _) = text.rsplit_once("/100%)")?;
-    let (_, number) = before.rsplit_once('(')?;
-    number.split('.').next()?.parse().ok().filter(|percent| *percent <= 100)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_is_the_last_that_was_printed_in_full() {
-        for (text, expected) in [
-            ("    (0.00/100%)\r", Some(0)),
-            ("    (1.01/100%)\r    (37.50/100%)\r    (38.", Some(37)),
-            ("    (100.00/100%)\r", Some(100)),
-            ("", None),
-            ("(x/100%)", None),
-            ("(999/100%)", None),
-            ("/100%)", None),
-        ] {
-            assert_eq!(progress(text.as_bytes()), expected, "{text:?}");
-        }
-    }
 }

@@ -227,7 +227,7 @@ fn run(
         asked_by: None,
         waiting: Vec::new(),
     };
-    let ended = match recipe.spawn(&mut |img| copying.run(img)) {
+    let ended = match recipe.spawn(&mut |copy| copying.run(copy)) {
         Err(error) => copying.end(error),
         Ok((facts, qemu)) => {
             let supervisor = Supervisor {

@@ -18,8 +18,6 @@ pub(crate) const REPLY_LIMIT: usize = 8 << 20;
 pub(crate) const ID_LIMIT: usize = 64;
 /// Requests with an id that one client may have unanswered: a runner reads no further meanwhile.
 pub(crate) const UNANSWERED: usize = 32;
-/// What a ping is told, first, while a start copies images: to be asked again.
-pub(crate) const COPYING: &str = "an image is being copied";
 /// The longest guest's time that a client may ask for: a year.
 const LONGEST_GUEST_TIME: f64 = 366.0 * 86_400.0;
 

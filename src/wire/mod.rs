@@ -7,6 +7,7 @@
 pub(crate) mod auth;
 pub(crate) mod base64;
 pub(crate) mod condition;
+pub(crate) mod copied;
 pub(crate) mod expect;
 pub(crate) mod handoff;
 mod hex;

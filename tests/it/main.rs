@@ -24,6 +24,7 @@ mod crash;
 mod define;
 mod difference;
 mod disk;
+mod disk_from;
 mod edit;
 mod expect;
 mod failures;

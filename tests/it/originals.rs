@@ -1,14 +1,16 @@
 //! Copies of images that a start makes, and what becomes of one that is ended half-way.
 
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::harness::{Host, eventually, is_alive};
 use crate::images::{add, image, qmp};
+use crate::terminal::pseudo_terminal;
 
 #[test]
 fn a_disk_is_made_a_copy_of_an_image_of_any_format_and_never_smaller() {
@@ -54,7 +56,7 @@ fn a_disk_is_made_a_copy_of_an_image_of_any_format_and_never_smaller() {
 }
 
 /// A qemu-img whose `convert` takes until a file is there, first in PATH.
-fn slow_qemu_img(host: &Host) -> (String, PathBuf) {
+pub(crate) fn slow_qemu_img(host: &Host) -> (String, PathBuf) {
     let folder = host.root().join("bin");
     std::fs::create_dir(&folder).unwrap();
     let script = "#!/bin/sh\nif [ \"$1\" = convert ]; then\n    echo $$ > \"$HOME/convert.pid\"\n    \
@@ -67,11 +69,21 @@ fn slow_qemu_img(host: &Host) -> (String, PathBuf) {
     (path, host.root().join("go"))
 }
 
-fn converting(host: &Host) -> i32 {
+pub(crate) fn converting(host: &Host) -> i32 {
     eventually(Duration::from_secs(10), "the copy has begun", || {
         let pid = std::fs::read_to_string(host.root().join("convert.pid")).ok()?;
         pid.trim().parse().ok()
     })
+}
+
+/// Waits until a command has said how far the slow copy is, and gives what it says then.
+pub(crate) fn told(command: &mut Child, what: &str) -> impl Read + use<> {
+    let mut said = BufReader::new(command.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let told = line.starts_with(&format!("maqet: copying {what}: 42 %, ")) && line.contains("B/s");
+    assert!(told && line.ends_with('\n'), "{line}");
+    said
 }
 
 #[test]
@@ -98,14 +110,40 @@ fn while_an_image_is_copied_the_runner_answers_and_whoever_starts_the_vm_waits()
     assert_eq!(hasty.status.code(), Some(5), "{}", String::from_utf8_lossy(&hasty.stderr));
     // That one started nothing, and ends nothing.
     assert_eq!(host.state("vm"), "starting");
+    let mut starts = [first, second];
+    // One line for each tenth, once it takes more than half a second.
+    let mut said = starts.each_mut().map(|start| told(start, "vm"));
     std::fs::write(&go, "").unwrap();
-    for (who, start) in [first, second].into_iter().enumerate() {
-        let ran = start.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
-        assert!(ran.status.success(), "{who}: {said}");
-        assert!(said.contains("vm: an image is being copied, 42 % so far"), "{who}: {said}");
+    for (start, said) in starts.iter_mut().zip(&mut said) {
+        let mut more = String::new();
+        said.read_to_string(&mut more).unwrap();
+        assert_eq!((start.wait().unwrap().success(), more.as_str()), (true, ""));
     }
     assert_eq!(host.state("vm"), "paused");
+}
+
+#[test]
+fn on_a_terminal_a_start_shows_its_copy_in_one_line_which_goes_in_the_end() {
+    let host = Host::new();
+    let (path, go) = slow_qemu_img(&host);
+    let original = image(&host, "qcow2", "from", &[]);
+    add(&host, "vm", json!({"machine": "q35", "storage": [{"from": original}]}));
+    let (mut ours, theirs) = pseudo_terminal();
+    let mut start = host.command(Host::binary());
+    start.args(["start", "vm", "--paused"]).env("PATH", &path).stderr(theirs);
+    let mut running = start.spawn().unwrap();
+    // With our own ends of the program's side gone, the last of it ends the terminal.
+    drop(start);
+    let (mut drawn, mut block) = (String::new(), [0; 4096]);
+    while let Ok(count @ 1..) = ours.read(&mut block) {
+        drawn.push_str(&String::from_utf8_lossy(&block[..count]));
+        if drawn.matches("copying vm: 42 %, ").count() > 2 {
+            std::fs::write(&go, "").unwrap();
+        }
+    }
+    assert!(running.wait().unwrap().success(), "{drawn}");
+    assert!(drawn.starts_with("\r\u{1b}[Kmaqet: copying vm: "), "{drawn:?}");
+    assert!(drawn.ends_with("\r\u{1b}[K") && !drawn.contains('\n'), "{drawn:?}");
 }
 
 #[test]

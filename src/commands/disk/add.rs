@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{KIND, named, plug};
 use crate::cli::output::{Column, Output, Shape, plain};
+use crate::cli::progress::Progress;
 use crate::cli::table::Flag;
 use crate::commands::context::{Context, Vm};
 use crate::commands::sources;
@@ -20,7 +21,8 @@ use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk};
 use crate::error::{Error, Result, quote};
 use crate::interrupt::Interrupt;
-use crate::qemu::images;
+use crate::qemu::copy::Conversion;
+use crate::qemu::images::{self, Images};
 
 const SHAPE: Shape = Shape {
     list: false,
@@ -113,17 +115,28 @@ fn carry_out(context: &Context<'_>, target: &Target, plan: &Plan) -> Result<()> 
         true => None,
     };
     store(context, target, plan, is_live)?;
-    let done = prepare(context, &target.vm, plan).and_then(|devices| match is_running {
-        true => plug::plug(context, &target.vm, &plan.definition, &devices, &plan.disk),
-        false => Ok(()),
+    let mut is_ours = false;
+    let done = prepare(context, &target.vm, plan).and_then(|images| {
+        is_ours = images.created.contains(&plan.path);
+        match is_running {
+            true => plug::plug(context, &target.vm, &plan.definition, &images, &plan.disk),
+            false => Ok(()),
+        }
     });
-    done.map_err(|error| match take_back(context, target, plan, is_live) {
-        Ok(()) => error,
-        Err(worse) => Error {
-            message: format!("{}; and its definition keeps it: {}", error.message, worse.message),
-            ..error
-        },
-    })
+    match done {
+        Ok(()) if plan.is_made && !is_ours => forget(context, target, plan),
+        Ok(()) => Ok(()),
+        Err(error) => Err(match take_back(context, target, plan, is_live, is_ours) {
+            Ok(()) => error,
+            Err(worse) => Error {
+                message: format!(
+                    "{}; and its definition keeps it: {}",
+                    error.message, worse.message
+                ),
+                ..error
+            },
+        }),
+    }
 }
 
 /// Stores the definition, unless only the running VM is meant, and whose the image is.
@@ -137,33 +150,56 @@ fn store(context: &Context<'_>, target: &Target, plan: &Plan, is_live: bool) -> 
     }
 }
 
-/// Looks at the image, or makes it; the paths of it that are block devices.
-fn prepare(context: &Context<'_>, vm: &Vm, plan: &Plan) -> Result<Vec<PathBuf>> {
+/// Looks at the image, or makes it.
+fn prepare(context: &Context<'_>, vm: &Vm, plan: &Plan) -> Result<Images> {
     let folder = context.folders.vm(&vm.id);
     let disks = std::slice::from_ref(&plan.disk);
     // What is killed in the middle of a copy would leave a part of it until the next start.
     let interrupt = plan.disk.from.is_some().then(Interrupt::heed).transpose()?;
-    let found = images::prepare(disks, &vm.id, &folder, &mut |img| match &interrupt {
-        Some(interrupt) => {
-            let copied = img.interrupted_by(interrupt.as_fd()).run();
-            interrupt.check().and(copied)
+    let quiet = context.invocation.quiet();
+    images::prepare(disks, &vm.id, &folder, &mut |Conversion { img, scale }| {
+        let what = format!("copying {}", plan.disk.name);
+        let mut progress = Progress::new(quiet, what, Some(scale.total));
+        let mut reached = 0;
+        let mut heard = |printed: &[u8]| {
+            reached = scale.done(printed).unwrap_or(reached);
+            progress.reach(reached);
+            Ok(())
+        };
+        match &interrupt {
+            Some(interrupt) => {
+                let copied = img.interrupted_by(interrupt.as_fd()).hear(&mut heard);
+                interrupt.check().and(copied)
+            }
+            None => img.hear(&mut heard),
         }
-        None => img.run(),
-    });
-    Ok(found?.block_devices)
+    })
 }
 
-/// Makes everything what it was.
-fn take_back(context: &Context<'_>, target: &Target, plan: &Plan, is_live: bool) -> Result<()> {
-    if plan.is_made {
+/// Makes everything what it was. Only an image that was made here, `is_ours`, is deleted: where that
+/// failed, there may be somebody else's by now.
+fn take_back(
+    context: &Context<'_>,
+    target: &Target,
+    plan: &Plan,
+    is_live: bool,
+    is_ours: bool,
+) -> Result<()> {
+    if is_ours {
         let _ = std::fs::remove_file(&plan.path);
     }
-    let mut store = context.store_to_write()?;
     if !is_live {
-        store.update_definition(&target.vm.id, &plan.text, &target.text)?;
+        let (id, new, old) = (&target.vm.id, &plan.text, &target.text);
+        context.store_to_write()?.update_definition(id, new, old)?;
     }
     match plan.is_made {
-        true => store.forget_file(&target.vm.id, &plan.path.to_string_lossy()),
+        true => forget(context, target, plan),
         false => Ok(()),
     }
+}
+
+/// Takes back the note that the image is maqet's own.
+fn forget(context: &Context<'_>, target: &Target, plan: &Plan) -> Result<()> {
+    let path = plan.path.to_string_lossy();
+    context.store_to_write()?.forget_file(&target.vm.id, &path)
 }

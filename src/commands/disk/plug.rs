@@ -1,6 +1,5 @@
 //! A disk and the QEMU that runs: `device_add` and its way back, through the VM's runner.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk};
 use crate::error::{Error, Kind, Result};
 use crate::qemu::argv::{self, Plug};
+use crate::qemu::images::Images;
 use crate::qemu::pci;
 
 /// For QEMU to answer, and for a guest to let a disk go, where --timeout says nothing.
@@ -21,7 +21,8 @@ pub(super) fn monitor<'a>(context: &'a Context<'_>, vm: &'a Vm) -> Qmp<'a> {
     Qmp::of(&context.folders, &vm.id, context.deadline(LIMIT))
 }
 
-/// Adds the disk of a definition to the running VM. `devices` are the paths that are block devices.
+/// Adds the disk of a definition to the running VM. `images` is what its image
+/// turned out to be.
 ///
 /// # Errors
 /// In QEMU's words; the running VM is then what it was.
@@ -29,14 +30,14 @@ pub(super) fn plug(
     context: &Context<'_>,
     vm: &Vm,
     definition: &Definition,
-    devices: &[PathBuf],
+    images: &Images,
     disk: &Disk,
 ) -> Result<()> {
     let (id, name) = (VmId::parse(&vm.id)?, VmName::parse(&vm.name)?);
     let folder = context.folders.vm(&vm.id);
     let target = argv::Vm { id: &id, name: &name, definition, folder: folder.path() };
     let binary = argv::Host::unseen(definition).binary;
-    let plug = argv::plug(&target, &binary, devices, disk.name.as_str())?;
+    let plug = argv::plug(&target, &binary, &images.block_devices, disk.name.as_str())?;
     let qmp = monitor(context, vm);
     let node = argv::node_name(disk.name.as_str());
     qmp.execute("blockdev-add", &plug.node)?;
