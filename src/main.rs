@@ -12,6 +12,7 @@ mod definition;
 mod error;
 mod interrupt;
 mod lock;
+mod outlet;
 mod paths;
 mod private;
 mod qemu;
@@ -19,6 +20,7 @@ mod runner;
 mod store;
 mod sys;
 mod tar;
+mod terminal;
 #[cfg(test)]
 mod testing;
 mod time;

@@ -1,7 +1,9 @@
 //! Every system call that std does not offer, by its own name, through rustix.
 //!
 //! Nothing here decides anything: a function is one call, or a call and its retry on EINTR. Other
-//! files import from here and never from rustix, so that this list is all that maqet asks of Linux.
+//! rooms import from here and never from rustix, so that this list is all that maqet asks of Linux.
+
+mod terminal;
 
 use std::fs::File;
 use std::io;
@@ -16,6 +18,8 @@ use rustix::io::FdFlags;
 use rustix::process::{Flock, FlockType, Pid, PidfdFlags, Resource, Rlimit};
 
 pub(crate) use rustix::process::Signal;
+
+pub(crate) use self::terminal::{Modes, NOT_OURS, owns_terminal, terminal_size};
 
 /// O_NOFOLLOW as std's `custom_flags` takes it.
 pub(crate) const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -260,12 +264,6 @@ pub(crate) fn grants_privileges(path: &Path) -> io::Result<bool> {
     }
 }
 
-/// A terminal's width in columns (TIOCGWINSZ); none where it does not tell, or is no terminal.
-pub(crate) fn terminal_width(terminal: impl AsFd) -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
-    (size.ws_col > 0).then(|| usize::from(size.ws_col))
-}
-
 /// The number of a descriptor, for a command line that names it.
 pub(crate) fn number(fd: impl AsFd) -> RawFd {
     fd.as_fd().as_raw_fd()
@@ -387,32 +385,9 @@ pub(crate) fn send_now(fd: impl AsFd, bytes: &[u8]) -> io::Result<Option<usize>>
     }
 }
 
-/// Whether this process group is the one that may read from this terminal.
-pub(crate) fn owns_terminal(terminal: impl AsFd) -> bool {
-    rustix::termios::tcgetpgrp(terminal).is_ok_and(|group| group == rustix::process::getpgrp())
-}
-
-/// What the terminal on standard input was like before it was changed.
-#[derive(Debug)]
-pub(crate) struct Terminal(rustix::termios::Termios);
-
-impl Terminal {
-    /// Gives each key as it is typed, without an echo; ^C, ^\\ and ^Z stay signals.
-    pub(crate) fn unbuffered() -> Option<Terminal> {
-        use rustix::termios::{InputModes, LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let before = tcgetattr(standard_input()).ok()?;
-        let mut unbuffered = before.clone();
-        unbuffered.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
-        unbuffered.input_modes.remove(InputModes::ICRNL);
-        tcsetattr(standard_input(), OptionalActions::Now, &unbuffered).ok()?;
-        Some(Terminal(before))
-    }
-
-    /// Makes the terminal what it was.
-    pub(crate) fn restore(self) {
-        use rustix::termios::{OptionalActions, tcsetattr};
-        let _ = tcsetattr(standard_input(), OptionalActions::Now, &self.0);
-    }
+/// Stops this process until somebody lets it go on (SIGSTOP).
+pub(crate) fn stop_ourselves() -> io::Result<()> {
+    Ok(rustix::process::kill_process(rustix::process::getpid(), Signal::STOP)?)
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
 use super::turn::Source;
+use crate::outlet::Outlet;
 use crate::sys::{self, Interest};
+use crate::terminal::{Manner, Terminal};
 
 /// How much of the console may wait for standard output, in bytes.
 const WAITING: usize = 256 << 10;
@@ -27,42 +28,27 @@ const BACKGROUND: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Front {
     /// Standard output, or another opening of it; none once its reader is gone.
-    output: Option<Sink>,
+    output: Option<Outlet>,
     waiting: Vec<u8>,
     /// Bytes that standard output did not take in time.
     lost: u64,
     /// Whether standard input has not ended yet.
     reads_input: bool,
     typed: Vec<u8>,
-    /// What the terminal was like before.
-    terminal: Option<sys::Terminal>,
-}
-
-/// Where the console goes.
-#[derive(Debug)]
-enum Sink {
-    /// A write to it never waits.
-    Own(File),
-    /// Shared with others: a socket, or a terminal of somebody else.
-    Shared,
+    terminal: Option<Terminal>,
 }
 
 impl Front {
     /// Takes standard input and output. A terminal gives each key as it is typed and leaves the echo
     /// to the guest; ^C stays SIGINT.
     pub(super) fn new() -> Front {
-        let stdin = io::stdin();
-        let terminal = match stdin.is_terminal() && sys::owns_terminal(&stdin) {
-            true => sys::Terminal::unbuffered(),
-            false => None,
-        };
         Front {
-            output: Some(sink()),
+            output: Some(Outlet::standard_output()),
             waiting: Vec::new(),
             lost: 0,
             reads_input: true,
             typed: Vec::new(),
-            terminal,
+            terminal: Terminal::take(Manner::Unbuffered),
         }
     }
 
@@ -71,13 +57,8 @@ impl Front {
         &'a self,
         console_input: &'a File,
     ) -> impl Iterator<Item = (Source, BorrowedFd<'a>, Interest)> {
-        let output = self.output.as_ref().filter(|_| !self.waiting.is_empty()).map(|sink| {
-            let fd = match sink {
-                Sink::Own(file) => file.as_fd(),
-                Sink::Shared => sys::standard_output(),
-            };
-            (Source::Front, fd, Interest::Write)
-        });
+        let output = self.output.as_ref().filter(|_| !self.waiting.is_empty());
+        let output = output.map(|outlet| (Source::Front, outlet.source(), Interest::Write));
         let reads = self.reads_input && self.typed.is_empty() && !self.is_in_background();
         let input = reads.then(|| (Source::Input, sys::standard_input(), Interest::Read));
         let console = (!self.typed.is_empty())
@@ -111,22 +92,11 @@ impl Front {
 
     /// Writes what standard output takes now.
     pub(super) fn write(&mut self) {
-        while !self.waiting.is_empty() {
-            let written = match &mut self.output {
-                Some(Sink::Own(file)) => file.write(&self.waiting),
-                Some(Sink::Shared) => write_shared(&self.waiting),
-                None => return,
-            };
-            match written {
-                Ok(count) => drop(self.waiting.drain(..count)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Nobody reads any more: that is no reason to end a guest.
-                Err(_) => {
-                    self.output = None;
-                    self.waiting.clear();
-                }
-            }
+        let Some(outlet) = &mut self.output else { return };
+        // Nobody reads any more: that is no reason to end a guest.
+        if outlet.write(&mut self.waiting).is_err() {
+            self.output = None;
+            self.waiting.clear();
         }
     }
 
@@ -157,19 +127,13 @@ impl Front {
         let deadline = Instant::now() + LAST_WORDS;
         self.write();
         while !self.waiting.is_empty() && Instant::now() < deadline {
-            let fd = match &self.output {
-                Some(Sink::Own(file)) => file.as_fd(),
-                Some(Sink::Shared) => sys::standard_output(),
-                None => break,
-            };
-            if sys::poll(&[(fd, Interest::Write)], Some(deadline)).is_err() {
+            let Some(outlet) = &self.output else { break };
+            if sys::poll(&[(outlet.source(), Interest::Write)], Some(deadline)).is_err() {
                 break;
             }
             self.write();
         }
-        if let Some(terminal) = self.terminal.take() {
-            terminal.restore();
-        }
+        drop(self.terminal.take());
         if self.lost > 0 {
             let lost = self.lost;
             let _ = writeln!(
@@ -177,39 +141,6 @@ impl Front {
                 "maqet: {lost} bytes of the console were not read in time; \"maqet logs\" has them"
             );
         }
-    }
-}
-
-/// Standard output as something to which a write never waits.
-fn sink() -> Sink {
-    let path = "/proc/self/fd/1";
-    let kind = std::fs::metadata(path).map(|found| found.file_type());
-    match kind {
-        // Opened anew it would be written from its beginning, and a disk does not keep us waiting.
-        Ok(kind) if kind.is_file() => match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(fd) => Sink::Own(fd.into()),
-            Err(_) => Sink::Shared,
-        },
-        Ok(kind) if kind.is_fifo() || kind.is_char_device() => {
-            let mut options = File::options();
-            options.write(true).custom_flags(sys::NON_BLOCKING);
-            options.open(path).map_or(Sink::Shared, Sink::Own)
-        }
-        _ => Sink::Shared,
-    }
-}
-
-/// Writes as much as certainly does not wait.
-fn write_shared(bytes: &[u8]) -> io::Result<usize> {
-    let stdout = sys::standard_output();
-    let ready = sys::poll(&[(stdout, Interest::Write)], Some(Instant::now()))?;
-    if !ready.first().copied().unwrap_or(false) {
-        return Err(ErrorKind::WouldBlock.into());
-    }
-    match sys::send_now(stdout, bytes)? {
-        Some(count) => Ok(count),
-        // Not a socket: a pipe or a terminal that poll calls ready takes a little (pipe(7)).
-        None => sys::write(stdout, &bytes[..bytes.len().min(64)]),
     }
 }
 

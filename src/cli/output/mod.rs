@@ -86,7 +86,8 @@ impl Output {
     pub(crate) fn new(invocation: &Invocation, shape: Shape) -> Result<Output> {
         let stdout = io::stdout();
         let terminal = stdout.is_terminal();
-        let width = if terminal { sys::terminal_width(&stdout) } else { None };
+        let size = if terminal { sys::terminal_size(&stdout) } else { None };
+        let width = size.map(|(columns, _)| columns);
         let color = match invocation.value(Flag::Color) {
             Some("always") => true,
             Some("never") => false,
