@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::error::{Error, Kind, Result};
 
@@ -26,10 +26,22 @@ impl Interrupt {
     /// # Errors
     /// Only where the kernel has no descriptor left.
     pub(crate) fn heed() -> Result<Interrupt> {
+        Interrupt::by(&[SIGINT, SIGTERM, SIGHUP])
+    }
+
+    /// The same with SIGQUIT, for who must leave a terminal as it was.
+    ///
+    /// # Errors
+    /// As of [`Interrupt::heed`].
+    pub(crate) fn heed_all() -> Result<Interrupt> {
+        Interrupt::by(&[SIGINT, SIGTERM, SIGHUP, SIGQUIT])
+    }
+
+    fn by(signals: &[i32]) -> Result<Interrupt> {
         let cannot = |error| Error::io("heed signals", &error);
         let signal = Arc::new(AtomicUsize::new(0));
         let (pipe, write) = UnixStream::pair().map_err(cannot)?;
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        for &number in signals {
             let value = usize::try_from(number).unwrap_or_default();
             // The number first: who is woken by the pipe finds it.
             signal_hook::flag::register_usize(number, Arc::clone(&signal), value)

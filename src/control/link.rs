@@ -33,6 +33,8 @@ pub(crate) struct Link {
     lines: Lines,
     unsent: Vec<u8>,
     is_open: bool,
+    /// Nothing is read of it.
+    is_held: bool,
 }
 
 impl Link {
@@ -56,7 +58,7 @@ impl Link {
         let (stream, lines) = talk.into_parts();
         let cannot = |error| Error::io("talk with its runner", &error);
         stream.set_nonblocking(true).map_err(cannot)?;
-        Ok(Link { stream, lines, unsent: Vec::new(), is_open: true })
+        Ok(Link { stream, lines, unsent: Vec::new(), is_open: true, is_held: false })
     }
 
     /// Asks for something under an id of the owner's choice.
@@ -81,6 +83,12 @@ impl Link {
         self.unsent.len() < WINDOW
     }
 
+    /// Reads nothing more of what the runner says, or goes on: what waits then waits at its side, which
+    /// has limits.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.is_held = held;
+    }
+
     /// False once the runner has closed it: what has come before can still be heard.
     pub(crate) fn is_open(&self) -> bool {
         self.is_open
@@ -97,7 +105,8 @@ impl Link {
         others: &[(BorrowedFd<'_>, Interest)],
         deadline: Option<Instant>,
     ) -> Result<Vec<bool>> {
-        let deadline = if self.lines.has_line() { Some(Instant::now()) } else { deadline };
+        let has_news = !self.is_held && self.lines.has_line();
+        let deadline = if has_news { Some(Instant::now()) } else { deadline };
         let sources: Vec<_> = others.iter().copied().chain(self.source()).collect();
         let cannot = |error| Error::io("wait for its runner", &error);
         let mut ready = sys::poll(&sources, deadline).map_err(cannot)?;
@@ -109,9 +118,12 @@ impl Link {
 
     /// What to poll for, for who waits for several at once; `None` once it is closed.
     pub(super) fn source(&self) -> Option<(BorrowedFd<'_>, Interest)> {
-        let interest = match self.unsent.is_empty() {
-            true => Interest::Read,
-            false => Interest::ReadWrite,
+        let interest = match (self.is_held, self.unsent.is_empty()) {
+            // Not even its end is waited for while nothing is read: it would be told without end.
+            (true, true) => return None,
+            (true, false) => Interest::Write,
+            (false, true) => Interest::Read,
+            (false, false) => Interest::ReadWrite,
         };
         self.is_open.then(|| (self.stream.as_fd(), interest))
     }
@@ -119,7 +131,9 @@ impl Link {
     /// Writes and reads what it is ready for.
     pub(super) fn turn(&mut self) {
         self.flush();
-        self.read();
+        if !self.is_held {
+            self.read();
+        }
     }
 
     /// The next line that has come, without its newline.

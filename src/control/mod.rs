@@ -6,7 +6,6 @@
 pub(crate) mod ask;
 pub(crate) mod fleet;
 pub(crate) mod life;
-#[allow(dead_code, reason = "its first users are about to come")]
 pub(crate) mod link;
 pub(crate) mod qmp;
 pub(crate) mod readiness;

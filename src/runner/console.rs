@@ -7,11 +7,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::session::Sessions;
 use super::streams::Output;
 use crate::error::{Error, Result};
+use crate::wire::runs::End;
 use crate::wire::stream::{self, Input};
 use crate::wire::talk::ConsoleCall;
 
@@ -198,10 +199,10 @@ impl Console {
         }
     }
 
-    /// Tells those who look that there is nothing more to see.
-    pub(super) fn end(&mut self, sessions: &mut Sessions) {
+    /// Tells those who look that there is nothing more to see, and how the run has ended.
+    pub(super) fn end(&mut self, sessions: &mut Sessions, end: &End) {
         for viewer in std::mem::take(&mut self.viewers) {
-            let end = serde_json::json!({ "ended": true, "lost": viewer.missed });
+            let end = json!({ "ended": true, "lost": viewer.missed, "last_exit": end });
             sessions.answer(viewer.session, Some(&viewer.id), Ok(end));
         }
     }

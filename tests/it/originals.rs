@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Host, eventually, is_alive};
 use crate::images::{add, image, qmp};
-use crate::terminal::pseudo_terminal;
+use crate::pty;
 
 #[test]
 fn a_disk_is_made_a_copy_of_an_image_of_any_format_and_never_smaller() {
@@ -128,7 +128,7 @@ fn on_a_terminal_a_start_shows_its_copy_in_one_line_which_goes_in_the_end() {
     let (path, go) = slow_qemu_img(&host);
     let original = image(&host, "qcow2", "from", &[]);
     add(&host, "vm", json!({"machine": "q35", "storage": [{"from": original}]}));
-    let (mut ours, theirs) = pseudo_terminal();
+    let (mut ours, theirs) = pty::pair(200, 50);
     let mut start = host.command(Host::binary());
     start.args(["start", "vm", "--paused"]).env("PATH", &path).stderr(theirs);
     let mut running = start.spawn().unwrap();

@@ -6,17 +6,15 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::harness::Host;
+use crate::pty;
 
 /// The longest that a shell may take for anything; zsh reads all its completions as it starts.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -49,19 +47,6 @@ impl Shell {
     }
 }
 
-/// A pseudo-terminal of 200 columns: our end, and that of the program.
-pub(crate) fn pseudo_terminal() -> (File, OwnedFd) {
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    grantpt(&ours).unwrap();
-    unlockpt(&ours).unwrap();
-    let name = ptsname(&ours, Vec::new()).unwrap();
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let theirs = rustix::fs::open(&name, flags, Mode::empty()).unwrap();
-    let size = rustix::termios::Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
-    rustix::termios::tcsetwinsize(&theirs, size).unwrap();
-    (File::from(ours), theirs)
-}
-
 /// A shell that waits for keys.
 #[derive(Debug)]
 pub(crate) struct Terminal {
@@ -81,7 +66,7 @@ impl Terminal {
         assert!(script.status.success(), "{script:?}");
         let words = configure(shell, &home, &script.stdout);
 
-        let (ours, theirs) = pseudo_terminal();
+        let (keys, theirs) = pty::pair(200, 50);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(home.join("bin")).chain(std::env::split_paths(&path));
         let end = || Stdio::from(theirs.try_clone().unwrap());
@@ -99,7 +84,7 @@ impl Terminal {
             .stdout(end())
             .stderr(end());
         let shell = command.spawn().unwrap_or_else(|error| panic!("setsid: {error}"));
-        let mut terminal = Terminal { shell, keys: ours, drawn: String::new() };
+        let mut terminal = Terminal { shell, keys, drawn: String::new() };
         terminal.wait(|drawn| drawn.contains(PROMPT).then_some(()));
         terminal
     }

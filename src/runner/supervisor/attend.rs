@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::qemu::qmp::Answer;
 use crate::runner::monitor::Asker;
 use crate::runner::watch::Due;
+use crate::wire::runs::End;
 use crate::wire::talk::{ConsoleCall, Mark, SendCall, WaitCall};
 
 /// What QEMU calls the console's character device; see `qemu::argv`.
@@ -32,10 +33,10 @@ impl Supervisor<'_> {
     }
 
     /// Nothing more will come: those who look and those who wait are told.
-    pub(super) fn end_attendance(&mut self) {
+    pub(super) fn end_attendance(&mut self, end: &End) {
         let due = self.watches.end(self.qemu.console.written());
         self.answer_due(due);
-        self.qemu.console.end(&mut self.sessions);
+        self.qemu.console.end(&mut self.sessions, end);
     }
 
     fn answer_due(&mut self, due: Vec<Due>) {

@@ -44,7 +44,7 @@ impl Supervisor<'_> {
     fn rest_after(&mut self, end: &End, error: Option<&Error>, stderr: &str) -> bool {
         let now = Instant::now();
         let Some(pause) = self.again.pause_after(end, now) else { return false };
-        self.end_attendance();
+        self.end_attendance(end);
         log::info!("ended: {end:?}; there is a new try in {} s", pause.as_secs());
         self.record.end(end.clone(), error, stderr);
         self.machine = Machine::resting(self.terms, now + pause);
@@ -62,8 +62,8 @@ impl Supervisor<'_> {
         if let Some(front) = self.front.take() {
             front.end();
         }
-        self.end_attendance();
         let end = self.machine.end(Timestamp::now());
+        self.end_attendance(&end);
         let mut stderr = self.qemu.stderr.tail();
         if !self.machine.has_qemu() {
             // A run that was called off in the pause before it.
