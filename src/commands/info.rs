@@ -151,7 +151,7 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
 }
 
 /// Where the guest's screen is shown, as viewers take it where one does.
-fn display(display: &Display, folder: &Path) -> String {
+pub(super) fn display(display: &Display, folder: &Path) -> String {
     let (kind, screen) = match display {
         Display::None => return "none".to_owned(),
         Display::Gtk(_) => return "gtk".to_owned(),

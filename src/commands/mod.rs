@@ -11,6 +11,7 @@ mod candidates;
 mod check;
 mod clone;
 mod cmdline;
+mod console;
 mod context;
 mod difference;
 mod disk;
@@ -112,6 +113,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::PortAdd => port::add(&Context::new(invocation)?),
         Verb::PortRm => port::rm(&Context::new(invocation)?),
         Verb::Wait => wait::wait(&Context::new(invocation)?),
+        Verb::Console => console::console(&Context::new(invocation)?),
         Verb::Send => wait::send(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::SnapshotLs => snapshot::ls(&Context::new(invocation)?),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use super::console;
 use super::context::{Context, Vm, parse_stored};
 use super::monitor::Monitor;
 use super::rehearsal::rehearse;
@@ -50,11 +51,19 @@ pub(super) fn start(context: &Context<'_>) -> Result<u8> {
         })?;
         return context.finish(output, [code]);
     }
+    let attached = match (context.invocation.has(Flag::Console), vms.as_slice()) {
+        (false, _) => None,
+        (true, [vm]) => Some(vm),
+        (true, _) => return Err(Error::usage("\"--console\" is for one VM")),
+    };
     let code = start_vms(context, &vms, |vm, state, changed| {
         context.say_change(&mut output, vm, state, changed)
     })?;
     output.finish()?;
-    Ok(code)
+    match attached.filter(|_| code == 0) {
+        Some(vm) => console::of_started(context, vm),
+        None => Ok(code),
+    }
 }
 
 /// Starts VMs, tells the errors, and gives the exit code.

@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod guest;
 mod harness;
+mod pty;
 mod terminal;
 
 mod answers;
@@ -19,6 +20,7 @@ mod cards;
 mod cmdline;
 mod commands;
 mod completion;
+mod console;
 mod copy;
 mod crash;
 mod define;

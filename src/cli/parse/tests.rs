@@ -150,7 +150,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
         (
             "start",
             "\"start\" needs VM",
-            "maqet start VM... [--all|-l KEY=VALUE] [--autostart] [--paused] [-n]",
+            "maqet start VM... [--all|-l KEY=VALUE] [--autostart] [--paused] [--console|-n]",
         ),
         ("rename web", "\"rename\" needs NEW", "maqet rename VM NEW [-n]"),
         (

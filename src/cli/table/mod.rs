@@ -36,6 +36,7 @@ pub(crate) enum Verb {
     Why,
     Logs,
     Wait,
+    Console,
     Send,
     Qmp,
     DiskLs,

@@ -1,59 +1,7 @@
-//! The rows of the commands that talk with VMs, move them, and serve the host.
+//! The rows of the commands that move VMs and serve the host.
 
 use super::VM;
 use crate::cli::table::{Arity, Command, Flag, Group, Operand, Verb};
-
-pub(super) const SEND: Command = Command {
-    verb: Verb::Send,
-    word: "send",
-    group: Group::Talk,
-    summary: "type on a VM's console",
-    about: "\
-TEXT is literal but for \\r (Enter), \\n, \\t, \\e, \\0, \\\\ and \\xNN; - sends
-standard input as it is, at most 64 KiB. With --for it waits then, from the byte
-before the first that was sent, and prints what \"wait\" prints.",
-    operands: &[VM, Operand { name: "TEXT|-", arity: Arity::One }],
-    definition: false,
-    flags: &[
-        (Flag::Line, "an Enter behind it"),
-        (Flag::Break, "a break of the line before it"),
-        (Flag::For, "what to wait for then"),
-        (Flag::Any, "one of them is enough"),
-        (Flag::Fail, "what ends the wait as a failure"),
-    ],
-    excludes: &[],
-    objects: true,
-    examples: &[
-        ("send web root --line --for console:Password:", "a name, and the question behind it"),
-        ("send web '\\x03'", "Control-C"),
-    ],
-};
-
-pub(super) const QMP: Command = Command {
-    verb: Verb::Qmp,
-    word: "qmp",
-    group: Group::Talk,
-    summary: "send a QMP command to QEMU",
-    about: "\
-Prints QEMU's answer as JSON, or with -o columns of it, a line for each item of
-a list; an error of QEMU's is an error here, too. The value of KEY=VALUE is a
-text, that of KEY:=JSON any JSON. The whole request may be given as one JSON
-object instead.",
-    operands: &[
-        VM,
-        Operand { name: "COMMAND|JSON", arity: Arity::One },
-        Operand { name: "KEY=VALUE|KEY:=JSON", arity: Arity::Any },
-    ],
-    definition: false,
-    flags: &[],
-    excludes: &[],
-    objects: true,
-    examples: &[
-        ("qmp web query-status", "a command without arguments"),
-        ("qmp web set_link name=net0 up:=false", "a text and a JSON value"),
-        ("qmp web '{\"execute\":\"query-block\"}'", "a request word for word"),
-    ],
-};
 
 pub(super) const EXPORT: Command = Command {
     verb: Verb::Export,

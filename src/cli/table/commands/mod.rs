@@ -9,6 +9,7 @@ mod look;
 mod parts;
 mod run;
 mod snapshot;
+mod talk;
 
 const VM: Operand = Operand { name: "VM", arity: Arity::One };
 const VMS: Operand = Operand { name: "VM", arity: Arity::Some };
@@ -83,8 +84,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::WHY,
     look::LOGS,
     look::WAIT,
-    host::SEND,
-    host::QMP,
+    talk::CONSOLE,
+    talk::SEND,
+    talk::QMP,
     parts::DISK_LS,
     parts::DISK_ADD,
     parts::DISK_RM,

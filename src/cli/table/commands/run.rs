@@ -17,14 +17,20 @@ stopping one is started again when it has ended.",
     flags: &[
         (Flag::Autostart, "the VMs whose definition says autostart"),
         (Flag::Paused, "do not let the guest run yet"),
+        (Flag::Console, "attach to the VM's console then, as \"console\" does"),
         DRY_RUN,
     ],
-    excludes: &[],
+    excludes: &[
+        &[Flag::Console, Flag::DryRun],
+        &[Flag::Console, Flag::Json],
+        &[Flag::Console, Flag::Columns],
+    ],
     objects: true,
     examples: &[
         ("start web", "one VM"),
         ("start web db", "two, side by side"),
         ("start --autostart", "for an init script, or a unit of systemd"),
+        ("start web --console", "and see it boot"),
         ("start web --paused", "until \"resume web\" the guest stands still"),
     ],
 };
