@@ -18,7 +18,7 @@ mod screen;
 mod storage;
 
 pub(crate) use self::arguments::{Argument, Part};
-pub(crate) use self::firmware::Firmware;
+pub(crate) use self::firmware::{Firmware, VARIABLES};
 pub(crate) use self::network::{Card, Link, Mac, Model};
 pub(crate) use self::screen::{Display, Screen};
 pub(crate) use self::storage::{

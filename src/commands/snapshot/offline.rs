@@ -10,13 +10,13 @@ use super::{
 };
 use crate::commands::context::Vm;
 use crate::commands::stopped::Stopped;
-use crate::definition::types::{Definition, Format};
+use crate::definition::types::{Definition, Format, VARIABLES};
 use crate::error::{Error, Result, quote};
 use crate::paths::VmFolder;
+use crate::qemu::firmware;
 use crate::qemu::image;
 use crate::qemu::look::look;
 use crate::qemu::snapshot::{Drive, Drives, Image, Snapshot, SnapshotName, chosen};
-use crate::qemu::{argv, firmware};
 
 /// The drives of a stopped VM, in their order, each with its image.
 fn look_at(definition: &Definition, folder: &VmFolder) -> Result<Drives<Image>> {
@@ -40,7 +40,7 @@ fn look_at(definition: &Definition, folder: &VmFolder) -> Result<Drives<Image>> 
         }
     }
     if definition.firmware.has_variables() {
-        let name = argv::VARIABLES.to_owned();
+        let name = VARIABLES.to_owned();
         match firmware::variables(definition, folder)? {
             None => found.unfit.push((name, "its image is not there".to_owned())),
             Some(path) => {

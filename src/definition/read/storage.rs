@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::words;
 use crate::definition::keys;
 use crate::definition::types::{
-    Aio, Backing, Cache, Disk, Format, Interface, ItemName, Media, SecurityModel, Share,
+    Aio, Backing, Cache, Disk, Format, Interface, ItemName, Media, SecurityModel, Share, VARIABLES,
 };
 use crate::error::{Result, quote};
 
@@ -80,6 +80,10 @@ fn share(item: &Fields<'_>, name: ItemName) -> Result<Share> {
 }
 
 fn disk(item: &Fields<'_>, name: ItemName) -> Result<Disk> {
+    if name.as_str() == VARIABLES {
+        let why = format!("{} is the drive of the firmware's variables", quote(VARIABLES));
+        return Err(item.refuse("name", why).hint("choose another name"));
+    }
     for key in ["path", "tag", "security_model"] {
         if item.value(key).is_some() {
             let hint = "a folder of the host has \"type\": \"virtfs\"";

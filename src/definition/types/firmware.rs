@@ -1,5 +1,8 @@
 //! What starts the guest.
 
+/// What the drive of a firmware's variables is called, in snapshots too: no disk may have this name.
+pub(crate) const VARIABLES: &str = "firmware-vars";
+
 use std::path::PathBuf;
 
 /// What starts the guest.

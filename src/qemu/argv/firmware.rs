@@ -4,13 +4,12 @@ use serde_json::{Value, json};
 
 use super::words::{Words, utf8};
 use super::{Host, Vm};
+use crate::definition::types::VARIABLES;
 use crate::error::{Error, Result, quote};
 use crate::paths;
 use crate::qemu::machine::Machine;
 
 const CODE: &str = "firmware-code";
-/// The node of the variables, which is the drive's name in snapshots, too.
-pub(crate) const VARIABLES: &str = "firmware-vars";
 
 /// Adds the nodes. What the machine is told of them.
 pub(super) fn add(

@@ -32,7 +32,6 @@ mod words;
 
 pub(crate) use self::cards::{card_of, netdev_id};
 pub(crate) use self::disks::{Plug, node_name, plug};
-pub(crate) use self::firmware::VARIABLES;
 pub(crate) use self::screen::socket as screen_socket;
 use self::words::{Words, utf8};
 

@@ -118,6 +118,11 @@ fn every_refusal_of_a_disk_names_the_key_and_the_reason() {
             json!({"storage": [{"name": "a", "size": "1G"}, {"name": "a", "type": "virtfs", "path": "/x"}]}),
             "storage[1].name: there are two of the name \"a\"",
         ),
+        (
+            json!({"storage": [{"name": "firmware-vars", "size": "1G"}]}),
+            "storage[0].name: \"firmware-vars\" is the drive of the firmware's variables\n\
+             hint: choose another name",
+        ),
     ] {
         refuses(definition, expected);
     }
