@@ -7,27 +7,23 @@
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::context::{Context, Vm};
 use super::power::stop_all;
 use super::rehearsal::rehearse;
+use super::stopped::{self, Stopped};
 use super::strays::{entries, is_unfinished};
 use crate::cli::table::Flag;
 use crate::control::life;
-use crate::definition::types::{Definition, Disk};
+use crate::definition::types::{Definition, Disk, Firmware};
 use crate::definition::units;
 use crate::error::{Error, Kind, Result, quote};
-use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder, rotated};
 use crate::store::Store;
 use crate::wire::message::{Manner, StopCall};
 use crate::wire::status::State;
-
-/// For a QEMU that is dying to be gone.
-const GUARD_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn rm(context: &Context<'_>) -> Result<u8> {
     let invocation = context.invocation;
@@ -110,23 +106,9 @@ fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
         }
     }
     let folder = context.folders.vm(&vm.id);
-    let lock = match lock::take(&folder.lock())? {
-        Attempt::Taken(lock) => Some(lock),
-        Attempt::Held => {
-            return Err(running());
-        }
-        // An rm that was cut short, or a folder that somebody removed.
-        Attempt::Gone => None,
-    };
-    if lock.is_some() {
-        // Before any wait: who finds the lock held and the link there takes us for a runner that
-        // lost its socket, and sends us a SIGHUP.
-        context.folders.clear_live(&vm.id);
-    }
-    let _guard = match &lock {
-        Some(_) => Some(Guard::take(&folder.guard(), Instant::now() + GUARD_LIMIT)?),
-        None => None,
-    };
+    // Without a lock it is what an rm that was cut short has left, or a folder that somebody removed.
+    let _stopped = Stopped::take_if_there(context, vm)
+        .map_err(|error| if error == stopped::running(&vm.name) { running() } else { error })?;
     let mut store = context.store_to_write()?;
     let disks = Disks::of(vm, definition.as_ref(), &folder, &store)?;
     if context.invocation.has(Flag::DeleteStorage) {
@@ -179,8 +161,8 @@ impl Disks {
         let named = |disk: &Disk| disk.path(folder.path());
         // A start that was cut short has noted nothing yet: what bears the name that it would have
         // given, in the VM's own folder, is ours. Anything else there somebody has put there.
-        let makes: BTreeSet<PathBuf> =
-            disks.iter().filter(|disk| disk.size.is_some()).map(named).collect();
+        let is_named_so = |disk: &&Disk| disk.file.is_none() && disk.is_made_when_absent();
+        let makes: BTreeSet<PathBuf> = disks.iter().filter(is_named_so).map(named).collect();
         let mut given: BTreeSet<PathBuf> = disks.iter().map(named).collect();
         made.insert(folder.variables());
         made.extend(entries(folder.path()).filter(|path| is_unfinished(path)));
@@ -219,7 +201,7 @@ impl Disks {
     }
 }
 
-/// The images that the other VMs use or stand on, by the VM's name.
+/// The images that the other VMs use, stand on or are copied from, by the VM's name.
 ///
 /// # Errors
 /// `Kind::Conflict` where one of their definitions cannot be read.
@@ -242,14 +224,20 @@ pub(super) fn others(
     Ok(others)
 }
 
-/// The images that a definition names.
+/// The images that a definition names: those of its disks, what they stand on, of what they are copies,
+/// and those of its firmware.
 fn used(folder: &VmFolder, definition: &Map<String, Value>) -> Result<Vec<PathBuf>> {
-    let disks = Definition::read(definition)?.storage.into_iter();
-    let images = disks.flat_map(|disk| {
+    let Definition { storage, firmware, .. } = Definition::read(definition)?;
+    let images = storage.into_iter().flat_map(|disk| {
         let image = disk.path(folder.path());
-        std::iter::once(image).chain(disk.backing.map(|backing| backing.file))
+        let backing = disk.backing.map(|backing| backing.file);
+        std::iter::once(image).chain(backing).chain(disk.from)
     });
-    Ok(images.collect())
+    let files = match firmware {
+        Firmware::Files { code, vars } => vec![code, vars],
+        Firmware::Bios | Firmware::Uefi => vec![],
+    };
+    Ok(images.chain(files).collect())
 }
 
 /// Whether one of these paths leads to the file, by whatever links and whatever name.

@@ -28,6 +28,16 @@ impl Stopped {
     /// # Errors
     /// `Kind::Conflict` where it runs, or is worked on all that time.
     pub(super) fn take(context: &Context<'_>, vm: &Vm) -> Result<Stopped> {
+        Stopped::take_if_there(context, vm)?.ok_or_else(|| {
+            Error::failed("its folder is not there").hint("\"maqet doctor\" tells what is missing")
+        })
+    }
+
+    /// The same; `None` where the VM has no lock: its folder is not there, or is being removed.
+    ///
+    /// # Errors
+    /// As of [`Stopped::take`].
+    pub(super) fn take_if_there(context: &Context<'_>, vm: &Vm) -> Result<Option<Stopped>> {
         let deadline = Instant::now() + LIMIT;
         let folder = context.folders.vm(&vm.id);
         let attempt = || match lock::take(&folder.lock()) {
@@ -41,11 +51,10 @@ impl Stopped {
                 // that lost its socket, and sends us a SIGHUP.
                 context.folders.clear_live(&vm.id);
                 let guard = Guard::take(&folder.guard(), deadline)?;
-                Ok(Stopped { _guard: guard, _lock: lock })
+                Ok(Some(Stopped { _guard: guard, _lock: lock }))
             }
             Some(Ok(Attempt::Held)) => Err(running(&vm.name)),
-            Some(Ok(Attempt::Gone)) => Err(Error::failed("its folder is not there")
-                .hint("\"maqet doctor\" tells what is missing")),
+            Some(Ok(Attempt::Gone)) => Ok(None),
             Some(Err(error)) => Err(error),
             None => Err(Error::conflict("another command is working on it")
                 .hint("wait until that has ended")),
