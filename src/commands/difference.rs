@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::cmdline::{running, would_be};
 use super::context::{Context, Vm};
-use super::start::{handed_over, pin};
+use super::findings::pin;
+use super::start::handed_over;
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::control::life;
 use crate::definition::difference as definitions;

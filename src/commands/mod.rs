@@ -19,6 +19,7 @@ mod doctor;
 mod edit;
 mod ephemeral;
 mod export;
+mod findings;
 mod foreground;
 mod import;
 mod info;

@@ -2,13 +2,13 @@
 //!
 //! All runners of a batch are spawned before the first is waited for: the QEMUs come up together.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::console;
-use super::context::{Context, Vm, parse_stored};
+use super::context::{Context, Vm};
+use super::findings::{note_earlier, pin, remember};
 use super::monitor::Monitor;
 use super::rehearsal::rehearse;
 use crate::cli::progress::Progress;
@@ -20,11 +20,10 @@ use crate::control::spawn::{Start, Started, wait_until_free};
 use crate::definition::name::VmId;
 use crate::definition::types::{Accel, Definition};
 use crate::error::{Error, Result};
-use crate::qemu::machine;
+use crate::store::Row;
 use crate::wire::copied::Copied;
 use crate::wire::handoff::{Mission, Order};
 use crate::wire::message::{Call, Request};
-use crate::wire::runs::Run;
 use crate::wire::status::State;
 
 /// For one start, where --timeout says nothing: the runner gives QEMU 30 s, and a previous QEMU 10 s
@@ -274,10 +273,15 @@ fn resume(context: &Context<'_>, vm: &Vm) -> Result<()> {
 
 /// What the runner is to start: read once it holds the VM's locks, and never before.
 pub(super) fn order(context: &Context<'_>, vm: &Vm) -> Result<Option<Order>> {
-    let Some((name, definition)) = handed_over(context, vm)? else { return Ok(None) };
+    let Some(store) = context.store_to_read()? else { return Ok(None) };
+    let Some(row) = store.by_id(&vm.id)? else { return Ok(None) };
+    let definition = effective(context, vm, &row)?;
+    if let Err(error) = note_earlier(context, vm, &definition, &store) {
+        log::warn!("{}: what earlier starts made could not be stored: {error}", vm.name);
+    }
     let paused = context.invocation.has(Flag::Paused);
     let start_limit_ms = start_limit_ms(context);
-    Ok(Some(Order { name, definition, paused, start_limit_ms }))
+    Ok(Some(Order { name: row.name, definition, paused, start_limit_ms }))
 }
 
 /// The name and the definition that a start would give to the runner now; `None`: no such VM.
@@ -287,19 +291,15 @@ pub(super) fn handed_over(
 ) -> Result<Option<(String, Map<String, Value>)>> {
     let Some(store) = context.store_to_read()? else { return Ok(None) };
     let Some(row) = store.by_id(&vm.id)? else { return Ok(None) };
-    let mut definition = context.effective(&row.definition)?;
-    // An earlier start may have been cut short before it stored the version of its machine.
-    pin(context, vm, &mut definition);
+    let definition = effective(context, vm, &row)?;
     Ok(Some((row.name, definition)))
 }
 
-/// Puts the version of its machine that the last run had into a definition that leaves it open.
-pub(super) fn pin(context: &Context<'_>, vm: &Vm, definition: &mut Map<String, Value>) {
-    let runs = life::all_runs(&context.folders.vm(&vm.id));
-    let known = runs.into_iter().rev().find_map(|run| run.machine);
-    if let Some(version) = known.filter(|version| pins(version, definition)) {
-        definition.insert("machine".into(), version.into());
-    }
+fn effective(context: &Context<'_>, vm: &Vm, row: &Row) -> Result<Map<String, Value>> {
+    let mut definition = context.effective(&row.definition)?;
+    // An earlier start may have been cut short before it stored the version of its machine.
+    pin(context, vm, &mut definition);
+    Ok(definition)
 }
 
 /// `--timeout`, for the runner: who allows a start two minutes has a reason, such as much memory to be
@@ -308,51 +308,6 @@ pub(super) fn start_limit_ms(context: &Context<'_>) -> Option<u64> {
     let now = Instant::now();
     let given = context.invocation.has(Flag::Timeout).then(|| context.deadline(START_LIMIT) - now);
     given.map(|given| u64::try_from(given.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Stores what a start found out: the versioned type of the machine, at the first one, and the files
-/// that it made. A failure is no failure of the start: the next one stores it.
-pub(super) fn remember(context: &Context<'_>, vm: &Vm) {
-    if let Err(error) = store_findings(context, vm) {
-        let name = &vm.name;
-        context
-            .note(&format!("{name} runs, but not all about it could be stored: {}", error.message));
-    }
-}
-
-fn store_findings(context: &Context<'_>, vm: &Vm) -> Result<()> {
-    let run = life::last_run(&context.folders.vm(&vm.id));
-    // Most often there is nothing new, and then no database to be opened once more.
-    let known = vm.definition.as_deref().map(parse_stored).transpose()?.unwrap_or_default();
-    let is_news = |run: &Run| {
-        !run.created.is_empty() || run.machine.as_deref().is_some_and(|it| pins(it, &known))
-    };
-    let Some(run) = run.filter(is_news) else { return Ok(()) };
-    let row = match context.store_to_read()? {
-        Some(store) => store.by_id(&vm.id)?,
-        None => None,
-    };
-    let Some(row) = row else { return Ok(()) };
-    let mut definition = parse_stored(&row.definition)?;
-    let pin = run.machine.filter(|version| pins(version, &definition));
-    let mut store = context.store_to_write()?;
-    for path in &run.created {
-        store.add_file(&vm.id, path, "disk")?;
-    }
-    if let Some(version) = pin {
-        definition.insert("machine".into(), version.into());
-        let new = Value::Object(definition).to_string();
-        store.update_definition(&vm.id, &row.definition, &new)?;
-    }
-    Ok(())
-}
-
-/// Whether a definition leaves the version of its machine open, and this is one of its versions.
-fn pins(version: &str, definition: &Map<String, Value>) -> bool {
-    let binary = definition.get("binary").and_then(Value::as_str).unwrap_or_default();
-    let machine = definition.get("machine").and_then(Value::as_str);
-    let alias = machine.unwrap_or_else(|| machine::default_type(Path::new(binary)));
-    machine::is_version_of(version, alias)
 }
 
 /// A template is there to be cloned: a later write to its images would ruin every clone upon them.
