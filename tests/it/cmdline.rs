@@ -39,7 +39,8 @@ struct Script(Child);
 impl Script {
     fn start(host: &Host, file: &Path, sockets: &Path) -> Script {
         let mut command = host.command("sh");
-        command.arg(file).arg(sockets).stdout(Stdio::null()).stderr(Stdio::null());
+        let console = std::fs::File::create(sockets.join("console")).unwrap();
+        command.arg(file).arg(sockets).stdout(console).stderr(Stdio::null());
         Script(command.stdin(Stdio::piped()).spawn().unwrap())
     }
 }
@@ -102,4 +103,31 @@ fn a_script_starts_the_same_vm_without_maqet() {
     send(i32::try_from(qemu.0.id()).unwrap(), rustix::process::Signal::TERM);
     eventually(Duration::from_secs(30), "QEMU ends", || qemu.0.try_wait().unwrap());
     host.shell("maqet cmdline web --script --json").exits(2);
+}
+
+#[test]
+fn a_script_of_a_vm_with_uefi_has_its_firmware_and_its_own_variables() {
+    let host = Host::new();
+    host.shell(
+        "maqet add efi --accel tcg --machine q35 --memory 128M --firmware uefi --set network=[]",
+    )
+    .exits(0);
+    let file = host.root().join("efi.sh");
+    let variables = host.vm_folder("efi").join("firmware-vars.qcow2");
+    // Before the first start, when the script makes the variables, and after it.
+    for (round, first) in [("a", "true"), ("b", "maqet start efi && maqet stop efi --force")] {
+        host.shell(&format!("{first} && maqet cmdline efi --script > efi.sh")).exits(0);
+        let sockets = host.root().join(round);
+        std::fs::create_dir(&sockets).unwrap();
+        let mut qemu = Script::start(&host, &file, &sockets);
+        let block = ask(&sockets.join("qmp"), "query-block").to_string();
+        assert!(block.contains("firmware-code") && block.contains("firmware-vars"), "{block}");
+        assert!(std::fs::read(&variables).unwrap().starts_with(b"QFI\xfb"));
+        eventually(Duration::from_secs(60), "the firmware speaks", || {
+            let said = std::fs::read(sockets.join("console")).ok()?;
+            String::from_utf8_lossy(&said).contains("BdsDxe").then_some(())
+        });
+        send(i32::try_from(qemu.0.id()).unwrap(), rustix::process::Signal::TERM);
+        eventually(Duration::from_secs(30), "QEMU ends", || qemu.0.try_wait().unwrap());
+    }
 }

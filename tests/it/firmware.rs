@@ -115,3 +115,19 @@ fn a_machine_without_flash_is_refused_and_files_may_be_named() {
     let ran = host.maqet(["check", "own"]).exits(1);
     assert!(ran.stderr.contains("code, raw.fd"), "{}", ran.stderr);
 }
+
+#[test]
+fn where_no_descriptor_of_the_host_fits_that_is_said_and_what_to_do() {
+    let host = Host::new();
+    // The architecture is told by the program's name, and nobody has firmware for this one.
+    let binary = host.root().join("qemu-system-maqet");
+    std::fs::write(&binary, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let words = ["add", "efi", "--accel", "tcg", "--firmware", "uefi", "--machine", "virt"];
+    host.maqet(words.into_iter().chain(["--binary", binary.to_str().unwrap()])).exits(0);
+    let refused = host.maqet(["start", "efi"]).exits(1).stderr;
+    let why = "there is no UEFI firmware for the machine virt of maqet on this host\nhint: install";
+    assert!(refused.contains(why) && refused.contains("\"firmware\": {\"code\""), "{refused}");
+    assert!(host.maqet(["why", "efi"]).stdout.contains("no UEFI firmware"));
+    assert_eq!(host.state("efi"), "failed");
+}

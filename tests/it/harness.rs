@@ -198,15 +198,23 @@ pub(crate) fn run(command: &mut Command) -> Ran {
 /// The kernel and the initramfs of the real guest, made once.
 pub(crate) fn guest() -> &'static (PathBuf, PathBuf) {
     static GUEST: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
-    GUEST.get_or_init(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
-        let ran = run(Command::new(script).stdin(Stdio::null())).exits(0);
-        let path = |key: &str| {
-            let line = ran.stdout.lines().find_map(|line| line.strip_prefix(key));
-            PathBuf::from(line.unwrap_or_else(|| panic!("{:?}", ran.stdout)))
-        };
-        (path("KERNEL="), path("INITRD="))
-    })
+    GUEST.get_or_init(|| made_guest(&[]))
+}
+
+/// The same guest with a kernel that can mount a shared folder.
+pub(crate) fn guest_with_9p() -> &'static (PathBuf, PathBuf) {
+    static GUEST: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+    GUEST.get_or_init(|| made_guest(&["9p"]))
+}
+
+fn made_guest(words: &[&str]) -> (PathBuf, PathBuf) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
+    let ran = run(Command::new(script).args(words).stdin(Stdio::null())).exits(0);
+    let path = |key: &str| {
+        let line = ran.stdout.lines().find_map(|line| line.strip_prefix(key));
+        PathBuf::from(line.unwrap_or_else(|| panic!("{:?}", ran.stdout)))
+    };
+    (path("KERNEL="), path("INITRD="))
 }
 
 /// Repeats a look until it finds something; a test that waits in vain fails with `what`.

@@ -50,6 +50,8 @@ mod removal;
 mod restart;
 mod screens;
 mod servers;
+mod shared_blocks;
+mod shares;
 mod snapshot;
 mod snapshot_stopped;
 mod speed;
