@@ -130,7 +130,7 @@ pub(crate) fn check(disk: &Disk, path: &Path, header: &Header) -> Result<()> {
 pub(crate) fn check_backing(format: Format, path: &Path, header: &Header) -> Result<()> {
     match held_to(format, path, header)? {
         Header::Qcow2 { backing_file: Some(named), .. } => Err(Error::usage(format!(
-            "the backing file {} stands on {}: a chain of more than two is not supported yet",
+            "the backing file {} stands on {}: a chain of more than two has no place in a definition",
             shown(path),
             shown(&resolved(path, named))
         ))
