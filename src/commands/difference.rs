@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::cmdline::{running, would_be};
 use super::context::{Context, Vm};
-use super::findings::pin;
+use super::noted::pin;
 use super::start::handed_over;
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::control::life;

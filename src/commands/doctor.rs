@@ -5,9 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
 use super::context::Context;
+use super::finding::Finding;
 use super::strays;
 use crate::cli::output::{Column, Output, Shape, plain};
 use crate::error::{Error, Kind, Result};
@@ -32,41 +31,6 @@ const SHAPE: Shape = Shape {
     ],
     fields: &["check", "ok", "result", "found", "hint"],
 };
-
-#[derive(Debug, Serialize)]
-pub(super) struct Finding {
-    check: &'static str,
-    /// False for what must be mended.
-    ok: bool,
-    /// `ok`, `note` for what may be meant so, or `wrong`.
-    result: &'static str,
-    found: String,
-    hint: Option<String>,
-}
-
-impl Finding {
-    pub(super) fn ok(check: &'static str, found: impl Into<String>) -> Finding {
-        Finding { check, ok: true, result: "ok", found: found.into(), hint: None }
-    }
-
-    pub(super) fn note(
-        check: &'static str,
-        found: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Finding {
-        let hint = Some(hint.into());
-        Finding { check, ok: true, result: "note", found: found.into(), hint }
-    }
-
-    pub(super) fn wrong(check: &'static str, error: &Error) -> Finding {
-        let hint = error.hint.clone();
-        Finding { check, ok: false, result: "wrong", found: error.message.clone(), hint }
-    }
-
-    fn of(check: &'static str, found: Result<String>) -> Finding {
-        found.map_or_else(|error| Finding::wrong(check, &error), |found| Finding::ok(check, found))
-    }
-}
 
 pub(super) fn doctor(context: &Context<'_>) -> Result<u8> {
     let mut output = Output::new(context.invocation, SHAPE)?;

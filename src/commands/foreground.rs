@@ -4,7 +4,7 @@
 //! it would free it.
 
 use super::context::{Context, Vm};
-use super::{findings, start};
+use super::{noted, start};
 use crate::cli::report::report;
 use crate::cli::table::Flag;
 use crate::error::Result;
@@ -18,7 +18,7 @@ pub(super) fn stored(context: &Context<'_>, vm: &Vm, readiness: Readiness) -> Re
     start::warn_of_tcg(context, vm);
     let mission = start::mission(context, vm)?;
     let code = foreground(context, &vm.name, &mission, readiness, || start::order(context, vm));
-    findings::remember(context, vm);
+    noted::remember(context, vm);
     code
 }
 

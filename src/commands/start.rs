@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::console;
 use super::context::{Context, Vm};
-use super::findings::{note_earlier, pin, remember};
 use super::monitor::Monitor;
+use super::noted::{note_earlier, pin, remember};
 use super::rehearsal::rehearse;
 use crate::cli::progress::Progress;
 use crate::cli::table::Flag;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::context::{Context, Vm};
-use super::doctor::Finding;
+use super::finding::Finding;
 use crate::definition::types::Definition;
 use crate::error::{Error, quote};
 use crate::qemu::make::UNFINISHED;

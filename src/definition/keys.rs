@@ -18,15 +18,6 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     /// One line for `--help` and the manual.
     pub(crate) help: &'static str,
-    pub(crate) support: Support,
-}
-
-/// Whether maqet obeys a key. What it does not obey it refuses: nothing is ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Support {
-    Now,
-    /// Known and refused by name, except where the value asks for nothing (`false`, `[]`, `{}`).
-    Later,
 }
 
 /// What a key's value looks like.
@@ -73,112 +64,110 @@ pub(crate) enum Kind {
 /// One word of a few.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice {
-    pub(crate) now: &'static [&'static str],
-    /// Words that are known and not supported yet.
-    pub(crate) later: &'static [&'static str],
+    pub(crate) words: &'static [&'static str],
     /// The keys of the object that may stand for a word; empty where none may.
     pub(crate) object: &'static [Key],
 }
 
 /// The keys of a definition, in the order in which they are shown.
 pub(crate) const DEFINITION: &[Key] = &[
-    now("name", Kind::Text, "none", "what the VM is called"),
-    now("description", Kind::Text, "none", "a text for people"),
-    now("labels", Kind::Labels, "none", "words of your own about the VM"),
-    now(
+    key("name", Kind::Text, "none", "what the VM is called"),
+    key("description", Kind::Text, "none", "a text for people"),
+    key("labels", Kind::Labels, "none", "words of your own about the VM"),
+    key(
         "binary",
         Kind::Program,
         "qemu-system-ARCH of this machine",
         "the QEMU to run: a path, or a name in PATH",
     ),
-    now("machine", Kind::Text, "q35 on x86, virt elsewhere", "QEMU's machine type"),
-    now("accel", one_of(&["auto", "kvm", "tcg"], &[]), "auto", "how the guest's code is run"),
-    now("cpu_model", Kind::Text, "host with KVM, max with TCG", "QEMU's CPU model"),
-    now("cpu", Kind::CountOr { min: 1, max: 4096 }, "1", "how many CPUs the guest has"),
-    now("memory", Kind::Size(Bare::Mebibytes), "1G", "the guest's memory"),
-    now("firmware", word_or(&["bios", "uefi"], FIRMWARE), "bios", "what starts the guest"),
-    now("kernel", Kind::Path, "none", "a kernel to start directly"),
-    now("initrd", Kind::Path, "none", "the initial RAM disk of that kernel"),
-    now("append", Kind::Text, "none", "the command line of that kernel"),
-    now("boot", Kind::Object(BOOT), "the firmware's", "from what the firmware starts"),
-    now(
+    key("machine", Kind::Text, "q35 on x86, virt elsewhere", "QEMU's machine type"),
+    key("accel", one_of(&["auto", "kvm", "tcg"]), "auto", "how the guest's code is run"),
+    key("cpu_model", Kind::Text, "host with KVM, max with TCG", "QEMU's CPU model"),
+    key("cpu", Kind::CountOr { min: 1, max: 4096 }, "1", "how many CPUs the guest has"),
+    key("memory", Kind::Size(Bare::Mebibytes), "1G", "the guest's memory"),
+    key("firmware", word_or(&["bios", "uefi"], FIRMWARE), "bios", "what starts the guest"),
+    key("kernel", Kind::Path, "none", "a kernel to start directly"),
+    key("initrd", Kind::Path, "none", "the initial RAM disk of that kernel"),
+    key("append", Kind::Text, "none", "the command line of that kernel"),
+    key("boot", Kind::Object(BOOT), "the firmware's", "from what the firmware starts"),
+    key(
         "display",
         word_or(&["none", "vnc", "spice", "gtk", "sdl"], DISPLAY),
         "none",
         "where the guest's screen is shown",
     ),
-    now(
+    key(
         "vga",
-        one_of(&["std", "none", "virtio", "cirrus", "qxl", "vmware"], &[]),
+        one_of(&["std", "none", "virtio", "cirrus", "qxl", "vmware"]),
         "std where the machine has VGA",
         "the graphics card",
     ),
-    now(
+    key(
         "storage",
         Kind::Items { prefix: "disk", keys: STORAGE },
         "none",
         "disks, and shared folders",
     ),
-    now(
+    key(
         "network",
         Kind::Items { prefix: "net", keys: NETWORK },
         "one of type user",
         "network cards",
     ),
-    now("serial", Kind::Bool, "true", "a serial console"),
-    now("agent", Kind::Bool, "true", "a channel for the guest agent"),
-    now("rng", Kind::Bool, "true", "random numbers from the host"),
-    now(
+    key("serial", Kind::Bool, "true", "a serial console"),
+    key("agent", Kind::Bool, "true", "a channel for the guest agent"),
+    key("rng", Kind::Bool, "true", "random numbers from the host"),
+    key(
         "hotplug_slots",
         count(0, 16),
         "4 on PCI Express",
         "empty root ports for devices added to the running VM",
     ),
-    now("sandbox", Kind::Bool, "true", "QEMU's system call filter"),
-    now("stop_timeout", Kind::Duration, "60s", "how long the guest may take to shut down"),
-    now(
+    key("sandbox", Kind::Bool, "true", "QEMU's system call filter"),
+    key("stop_timeout", Kind::Duration, "60s", "how long the guest may take to shut down"),
+    key(
         "restart",
-        one_of(&["never", "on-failure", "always"], &[]),
+        one_of(&["never", "on-failure", "always"]),
         "never",
         "when QEMU is started again that nobody has stopped",
     ),
-    now("autostart", Kind::Bool, "false", "started by \"maqet start --autostart\""),
-    now(
+    key("autostart", Kind::Bool, "false", "started by \"maqet start --autostart\""),
+    key(
         "protect",
         Kind::Bool,
         "false",
         "refuse to remove the VM, its disks and snapshots, or to load one",
     ),
-    now("template", Kind::Bool, "false", "never start, and allow linked clones"),
-    now("arguments", Kind::Anything, "none", "QEMU options as structured values"),
-    now("args", Kind::Words, "none", "QEMU options as words of argv, verbatim"),
+    key("template", Kind::Bool, "false", "never start, and allow linked clones"),
+    key("arguments", Kind::Anything, "none", "QEMU options as structured values"),
+    key("args", Kind::Words, "none", "QEMU options as words of argv, verbatim"),
 ];
 
 /// The keys of `cpu` as an object.
 pub(crate) const CPU: &[Key] = &[
-    now("sockets", count(1, 4096), "1", "sockets of the machine"),
-    now("cores", count(1, 4096), "1", "cores of a socket"),
-    now("threads", count(1, 4096), "1", "threads of a core"),
+    key("sockets", count(1, 4096), "1", "sockets of the machine"),
+    key("cores", count(1, 4096), "1", "cores of a socket"),
+    key("threads", count(1, 4096), "1", "threads of a core"),
 ];
 
 /// The keys of `firmware` as an object, of which both are given.
 pub(crate) const FIRMWARE: &[Key] = &[
-    now("code", Kind::Path, "none", "the firmware itself, a raw image"),
-    now("vars", Kind::Path, "none", "what its variables are at first, a raw image"),
+    key("code", Kind::Path, "none", "the firmware itself, a raw image"),
+    key("vars", Kind::Path, "none", "what its variables are at first, a raw image"),
 ];
 
 /// The keys of `boot`.
 pub(crate) const BOOT: &[Key] = &[
-    now("order", Kind::Text, "the firmware's", "QEMU's drive letters in order, such as cdn"),
-    now("menu", Kind::Bool, "false", "the firmware's boot menu"),
+    key("order", Kind::Text, "the firmware's", "QEMU's drive letters in order, such as cdn"),
+    key("menu", Kind::Bool, "false", "the firmware's boot menu"),
 ];
 
 /// The keys of `display` as an object, of which one is given.
 pub(crate) const DISPLAY: &[Key] = &[
-    now("vnc", Kind::Object(VNC), "on a socket in the VM's folder", "a VNC server"),
-    now("spice", Kind::Object(SPICE), "on a socket in the VM's folder", "a SPICE server"),
-    now("gtk", Kind::Options, "none", "a window, and options of QEMU's display gtk"),
-    now("sdl", Kind::Options, "none", "a window, and options of QEMU's display sdl"),
+    key("vnc", Kind::Object(VNC), "on a socket in the VM's folder", "a VNC server"),
+    key("spice", Kind::Object(SPICE), "on a socket in the VM's folder", "a SPICE server"),
+    key("gtk", Kind::Options, "none", "a window, and options of QEMU's display gtk"),
+    key("sdl", Kind::Options, "none", "a window, and options of QEMU's display sdl"),
 ];
 
 /// The keys of `display.vnc`. QEMU counts its displays from port 5900.
@@ -186,76 +175,71 @@ pub(crate) const VNC: &[Key] = &[ADDRESS, port(5900), PASSWORD_FILE];
 /// The keys of `display.spice`.
 pub(crate) const SPICE: &[Key] = &[ADDRESS, port(1), PASSWORD_FILE];
 
-const ADDRESS: Key = now("address", Kind::Text, "127.0.0.1", "an IP address on which it listens");
+const ADDRESS: Key = key("address", Kind::Text, "127.0.0.1", "an IP address on which it listens");
 const PASSWORD_FILE: Key =
-    now("password_file", Kind::Path, "none", "the file that holds the password");
+    key("password_file", Kind::Path, "none", "the file that holds the password");
 
 const fn port(least: u64) -> Key {
-    now("port", count(least, 65535), "none", "a TCP port, in place of the socket")
+    key("port", count(least, 65535), "none", "a TCP port, in place of the socket")
 }
 
 /// The keys of an item of `storage`.
 pub(crate) const STORAGE: &[Key] = &[
-    now("name", Kind::Text, "disk and its place", "what the disk is called"),
-    now(
+    key("name", Kind::Text, "disk and its place", "what the disk is called"),
+    key(
         "type",
-        one_of(&["qcow2", "raw", "vdi", "vhdx", "vpc", "vmdk", "virtfs"], &[]),
+        one_of(&["qcow2", "raw", "vdi", "vhdx", "vpc", "vmdk", "virtfs"]),
         "that of the file, else qcow2",
         "the format of the image; virtfs: a folder of the host",
     ),
-    now("file", Kind::Path, "disks/NAME.TYPE in the VM's folder", "the image"),
-    now(
+    key("file", Kind::Path, "disks/NAME.TYPE in the VM's folder", "the image"),
+    key(
         "size",
         Kind::Size(Bare::Refused),
         "none",
         "how large the image is made where it does not exist",
     ),
-    now("from", Kind::Path, "none", "an image to copy at the first start"),
-    now(
+    key("from", Kind::Path, "none", "an image to copy at the first start"),
+    key(
         "interface",
-        one_of(&["virtio", "scsi", "sata", "ide", "nvme", "usb", "none"], &[]),
+        one_of(&["virtio", "scsi", "sata", "ide", "nvme", "usb", "none"]),
         "virtio; for a cdrom what the machine has",
         "what the guest sees; none: no device",
     ),
-    now(
+    key(
         "media",
-        one_of(&["disk", "cdrom"], &[]),
+        one_of(&["disk", "cdrom"]),
         "cdrom for a file that ends in .iso, else disk",
         "what kind of drive it is",
     ),
-    now("readonly", Kind::Bool, "false", "the guest may not write"),
-    now("backing_file", Kind::Path, "none", "the image that this one stands on"),
-    now(
+    key("readonly", Kind::Bool, "false", "the guest may not write"),
+    key("backing_file", Kind::Path, "none", "the image that this one stands on"),
+    key(
         "backing_format",
-        one_of(&["qcow2", "raw", "vdi", "vhdx", "vpc", "vmdk"], &[]),
+        one_of(&["qcow2", "raw", "vdi", "vhdx", "vpc", "vmdk"]),
         "that of the file",
         "the format of that image",
     ),
-    now(
+    key(
         "cache",
-        one_of(&["writeback", "none", "writethrough", "directsync", "unsafe"], &[]),
+        one_of(&["writeback", "none", "writethrough", "directsync", "unsafe"]),
         "writeback",
         "how the host caches it",
     ),
-    now(
+    key(
         "aio",
-        one_of(&["threads", "native", "io_uring"], &[]),
+        one_of(&["threads", "native", "io_uring"]),
         "threads",
         "how the host reads and writes it",
     ),
-    now(
-        "discard",
-        one_of(&["ignore", "unmap"], &[]),
-        "ignore",
-        "whether the guest can give space back",
-    ),
-    now("serial", Kind::Text, "none", "a serial number, at most 20 bytes"),
-    now("bootindex", count(0, i32::MAX as u64), "none", "the place in the order of starting"),
-    now("path", Kind::Path, "none", "virtfs: the folder to share"),
-    now("tag", Kind::Text, "the name", "virtfs: what the guest mounts it by"),
-    now(
+    key("discard", one_of(&["ignore", "unmap"]), "ignore", "whether the guest can give space back"),
+    key("serial", Kind::Text, "none", "a serial number, at most 20 bytes"),
+    key("bootindex", count(0, i32::MAX as u64), "none", "the place in the order of starting"),
+    key("path", Kind::Path, "none", "virtfs: the folder to share"),
+    key("tag", Kind::Text, "the name", "virtfs: what the guest mounts it by"),
+    key(
         "security_model",
-        one_of(&["mapped-xattr", "mapped-file", "passthrough", "none"], &[]),
+        one_of(&["mapped-xattr", "mapped-file", "passthrough", "none"]),
         "mapped-xattr",
         "virtfs: whose files they are",
     ),
@@ -263,24 +247,24 @@ pub(crate) const STORAGE: &[Key] = &[
 
 /// The keys of an item of `network`.
 pub(crate) const NETWORK: &[Key] = &[
-    now("name", Kind::Text, "net and its place", "what the card is called"),
-    now(
+    key("name", Kind::Text, "net and its place", "what the card is called"),
+    key(
         "type",
-        one_of(&["user", "tap", "bridge", "socket", "none"], &[]),
+        one_of(&["user", "tap", "bridge", "socket", "none"]),
         "user",
         "what the card is connected to; none: no card",
     ),
-    now(
+    key(
         "model",
-        one_of(&["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3", "pcnet", "ne2k_pci"], &[]),
+        one_of(&["virtio", "e1000", "e1000e", "rtl8139", "vmxnet3", "pcnet", "ne2k_pci"]),
         "virtio",
         "what the guest sees",
     ),
-    now("mac", Kind::Text, "made of the VM's id and the card's name", "the hardware address"),
-    now("ports", Kind::List, "none", "user: ports of the host that lead into the guest"),
-    now("ifname", Kind::Text, "one that QEMU makes", "tap: the interface of the host"),
-    now("bridge", Kind::Text, "br0", "bridge: the bridge of the host"),
-    now("options", Kind::Options, "none", "further options of QEMU's netdev"),
+    key("mac", Kind::Text, "made of the VM's id and the card's name", "the hardware address"),
+    key("ports", Kind::List, "none", "user: ports of the host that lead into the guest"),
+    key("ifname", Kind::Text, "one that QEMU makes", "tap: the interface of the host"),
+    key("bridge", Kind::Text, "br0", "bridge: the bridge of the host"),
+    key("options", Kind::Options, "none", "further options of QEMU's netdev"),
 ];
 
 /// The row of `name` in a table.
@@ -288,12 +272,10 @@ pub(crate) fn find(keys: &'static [Key], name: &str) -> Option<&'static Key> {
     keys.iter().find(|key| key.name == name)
 }
 
-/// The keys of a definition that a flag of the same name gives, as far as they are supported. `name`
-/// is none of them: it is an operand.
+/// The keys of a definition that a flag of the same name gives. `name` is none of
+/// them: it is an operand.
 pub(crate) fn flags() -> impl Iterator<Item = &'static Key> {
-    DEFINITION
-        .iter()
-        .filter(|key| key.is_scalar() && key.support == Support::Now && key.name != "name")
+    DEFINITION.iter().filter(|key| key.is_scalar() && key.name != "name")
 }
 
 impl Key {
@@ -370,25 +352,20 @@ impl Key {
     }
 }
 
-const fn now(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
-    Key { name, kind, default, help, support: Support::Now }
-}
-
-#[allow(dead_code, reason = "every key is obeyed, until there is a new one")]
-const fn later(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
-    Key { name, kind, default, help, support: Support::Later }
+const fn key(name: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Key {
+    Key { name, kind, default, help }
 }
 
 const fn count(min: u64, max: u64) -> Kind {
     Kind::Count { min, max }
 }
 
-const fn one_of(now: &'static [&'static str], later: &'static [&'static str]) -> Kind {
-    Kind::Choice(Choice { now, later, object: &[] })
+const fn one_of(words: &'static [&'static str]) -> Kind {
+    Kind::Choice(Choice { words, object: &[] })
 }
 
-const fn word_or(now: &'static [&'static str], object: &'static [Key]) -> Kind {
-    Kind::Choice(Choice { now, later: &[], object })
+const fn word_or(words: &'static [&'static str], object: &'static [Key]) -> Kind {
+    Kind::Choice(Choice { words, object })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{self, Choice, Key, Kind, Support};
+use super::keys::{self, Choice, Key, Kind};
 use super::units::Bare;
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -69,10 +69,7 @@ fn property(place: &str, key: &'static Key) -> Value {
         "" => key.name.to_owned(),
         _ => format!("{place}.{}", key.name),
     };
-    let mut schema = match key.support {
-        Support::Now => json!({ "anyOf": [of_kind(&path, &key.kind), { "type": "null" }] }),
-        Support::Later => json!({ "type": "null" }),
-    };
+    let mut schema = json!({ "anyOf": [of_kind(&path, &key.kind), { "type": "null" }] });
     schema["description"] = format!("{}; default: {}", key.help, key.default).into();
     schema
 }
@@ -99,11 +96,11 @@ fn of_kind(path: &str, kind: &'static Kind) -> Value {
             { "type": "integer", "minimum": 0, "maximum": 100_u64 * 365 * 86_400 },
         ]}),
         Kind::Path | Kind::Program => json!({ "type": "string", "minLength": 1 }),
-        Kind::Choice(Choice { now, object: [], .. }) => json!({ "enum": now }),
-        Kind::Choice(Choice { now, object: keys, .. }) => {
+        Kind::Choice(Choice { words, object: [] }) => json!({ "enum": words }),
+        Kind::Choice(Choice { words, object: keys }) => {
             let mut either = object(path, keys);
             either["minProperties"] = 1.into();
-            json!({ "anyOf": [{ "enum": now }, either] })
+            json!({ "anyOf": [{ "enum": words }, either] })
         }
         Kind::Object(keys) => object(path, keys),
         Kind::Labels => json!({ "type": "object", "additionalProperties": { "type": "string" } }),

@@ -118,7 +118,7 @@ impl Spelling {
         let kind = keys::find(keys::DEFINITION, key.key).map(|row| row.kind);
         let follows = match kind {
             Some(Kind::Bool) => Follows::Joined(Wanted::OneOf(vec!["true", "false"])),
-            Some(Kind::Choice(choice)) => Follows::Value(Wanted::OneOf(choice.now.to_vec())),
+            Some(Kind::Choice(choice)) => Follows::Value(Wanted::OneOf(choice.words.to_vec())),
             Some(Kind::Path | Kind::Program) => Follows::Value(Wanted::File),
             _ => Follows::Value(Wanted::Text),
         };

@@ -38,7 +38,7 @@ pub(crate) fn definition_flags() -> impl Iterator<Item = DefinitionFlag> {
 fn value_name(key: &Key) -> Option<Cow<'static, str>> {
     match &key.kind {
         Kind::Bool => None,
-        Kind::Choice(choice) => Some(choice.now.join("|").into()),
+        Kind::Choice(choice) => Some(choice.words.join("|").into()),
         _ => Some(key.value_name().into()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arity, COMMANDS, Command, Flag, GLOBALS, Operand, commands, definition_flags};
 use crate::cli::topics::TOPICS;
-use crate::definition::keys::{self, Support};
+use crate::definition::keys;
 use crate::error::Kind;
 
 type Lines = BTreeSet<String>;
@@ -135,12 +135,12 @@ fn every_flag_and_key_that_the_manual_speaks_of_exists_and_no_key_is_missing() {
     let keys = || tables.iter().copied().flatten();
     let spoken_of = under("Cm");
     for word in &spoken_of {
-        let known = keys().any(|key| key.name == word && key.support == Support::Now);
+        let known = keys().any(|key| key.name == word);
         let is_part = |row: &Command| row.word.split(' ').any(|part| part == word);
         let known = known || COMMANDS.iter().any(is_part);
         assert!(known, "{word} is no command and no key");
     }
-    for key in keys().filter(|key| key.support == Support::Now) {
+    for key in keys() {
         let flag = format!("-{}", key.name.replace('_', "-"));
         let there = spoken_of.contains(key.name) || flags.contains(&flag);
         assert!(there, "the key {} is missing", key.name);
@@ -180,12 +180,11 @@ fn the_manual_of_definitions_has_every_key_and_every_word_in_its_place_and_no_ot
         ("A network card", keys::NETWORK.iter().collect()),
     ] {
         let entries = page.remove(heading).unwrap();
-        let known: Vec<_> = keys.into_iter().filter(|key| key.support == Support::Now).collect();
-        let names: Vec<&str> = known.iter().map(|key| key.name).collect();
+        let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
         assert_eq!(entries.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), names);
-        for (key, (_, entry)) in known.iter().zip(&entries) {
+        for (key, (_, entry)) in keys.iter().zip(&entries) {
             if let keys::Kind::Choice(choice) = key.kind {
-                for word in choice.now {
+                for word in choice.words {
                     let there = entry.split([' ', ',']).any(|found| found == *word);
                     assert!(there, "{heading}: {}: {word}", key.name);
                 }

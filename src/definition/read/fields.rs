@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::definition::keys::{self, Key, Kind, Support};
+use crate::definition::keys::{self, Key, Kind};
 use crate::definition::nearest::nearest;
 use crate::definition::options::is_key;
 use crate::definition::predecessor;
@@ -31,15 +31,10 @@ impl<'a> Fields<'a> {
         keys: &'static [Key],
     ) -> Result<Fields<'a>> {
         let fields = Fields { place: place.to_owned(), map, keys };
-        for (name, value) in map {
-            let Some(key) = keys::find(keys, name) else {
-                return Err(fields.unknown(name));
-            };
-            if key.support == Support::Later && !asks_for_nothing(value) {
-                return Err(Error::usage(format!("{} is not supported yet", fields.path(name))));
-            }
+        match map.keys().find(|name| keys::find(keys, name).is_none()) {
+            Some(unknown) => Err(fields.unknown(unknown)),
+            None => Ok(fields),
         }
-        Ok(fields)
     }
 
     /// The same for a value that must be an object.
@@ -165,18 +160,14 @@ impl<'a> Fields<'a> {
         let Some(Kind::Choice(choice)) = keys::find(self.keys, name).map(|key| key.kind) else {
             return Ok(None);
         };
-        let all = choice.now.iter().chain(choice.later);
-        let known = all.clone().copied().collect::<Vec<_>>().join(", ");
+        let known = choice.words.join(", ");
         let word = value
             .as_str()
             .ok_or_else(|| expected(&self.path(name), &format!("one of {known}"), value))?;
-        if choice.later.contains(&word) {
-            return Err(self.refuse(name, format!("{} is not supported yet", quote(word))));
-        }
         // A word may be in the table and have no type only where it is the sole one.
         of(word).map(Some).ok_or_else(|| {
             let error = expected(&self.path(name), &format!("one of {known}"), value);
-            match nearest(word, all.copied()) {
+            match nearest(word, choice.words.iter().copied()) {
                 Some(near) => error.hint(format!("did you mean {}?", quote(near))),
                 None => error,
             }
@@ -267,13 +258,4 @@ pub(super) fn expected(path: &str, what: &str, found: &Value) -> Error {
 pub(in crate::definition) fn at(place: &str, mut error: Error) -> Error {
     error.message = format!("{place}: {}", error.message);
     error
-}
-
-fn asks_for_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(all) => all.is_empty(),
-        Value::Object(all) => all.is_empty(),
-        _ => false,
-    }
 }

@@ -193,7 +193,7 @@ fn samples(kind: &Kind) -> Vec<Value> {
         }
         Kind::Path | Kind::Program => all.push(json!("/a b,c")),
         Kind::Choice(choice) => {
-            all.extend(choice.now.iter().chain(choice.later).map(|word| json!(word)));
+            all.extend(choice.words.iter().map(|word| json!(word)));
         }
         Kind::Words => all.push(json!(["-a", ""])),
         Kind::List => all.extend([
@@ -273,7 +273,7 @@ fn walk(
     quarrels: &mut Vec<String>,
 ) {
     let schema = schema();
-    for key in keys.iter().filter(|key| key.support == Support::Now) {
+    for key in keys {
         for value in samples(&key.kind) {
             if value.is_null() && needs_itself(place, key.name) {
                 continue;
