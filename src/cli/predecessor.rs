@@ -3,7 +3,7 @@
 //! These spellings work, and no help speaks of them. Where a command line has a meaning of its own in
 //! maqet, that one is meant.
 
-use super::table::{Command, Flag, Group, Verb, command};
+use super::table::{Command, Flag, GLOBALS, Group, Verb, command};
 
 /// Flags, with their dashes, and what they are now.
 const FLAGS: &[(&str, Flag)] = &[
@@ -24,9 +24,11 @@ const QMP: &[(&str, QmpAction)] = &[
     ("keys", QmpAction::Missing),
     ("type", QmpAction::Missing),
     ("screendump", QmpAction::Missing),
-    ("device-add", QmpAction::Missing),
-    ("device-del", QmpAction::Missing),
 ];
+
+/// What `qmp ACTION VM …` with further flags is now, by its words.
+const DEVICE: &[(&str, [&str; 2])] =
+    &[("device-add", ["device", "add"]), ("device-del", ["device", "rm"])];
 
 /// What `ACTION` was in `snapshot VM ACTION DRIVE --name NAME`, and the second word now.
 const SNAPSHOT: &[(&str, &str)] =
@@ -74,9 +76,42 @@ pub(super) fn old_flag(typed: &str) -> Option<Flag> {
     FLAGS.iter().find(|(old, _)| *old == typed).map(|(_, flag)| *flag)
 }
 
-/// A command line of old on snapshots as it is written now: `snapshot create VM --drive=DRIVE -- NAME`
-/// for `snapshot VM create DRIVE --name NAME`. Any other one as it is.
+/// A command line of old whose words stood in another order, as it is written now. Any other one as it
+/// is.
 pub(super) fn rewritten(words: Vec<String>) -> Vec<String> {
+    device(snapshot(words))
+}
+
+/// `device add VM DRIVER id=ID KEY=VALUE` for `qmp device-add VM DRIVER --device-id ID --KEY VALUE`.
+fn device(words: Vec<String>) -> Vec<String> {
+    let Some(at) = words.iter().position(|word| word == "qmp") else { return words };
+    let [action, vm, what, rest @ ..] = &words[at + 1..] else { return words };
+    let new = DEVICE.iter().find(|(old, _)| old == action).map(|(_, new)| *new);
+    // A VM of that name is given a command and its arguments.
+    let Some(new) = new.filter(|_| !what.contains(['=', '{'])) else { return words };
+    let mut line = words[..at].to_vec();
+    line.extend(new.map(str::to_owned));
+    line.extend([vm.clone(), what.clone()]);
+    let mut rest = rest.iter().peekable();
+    while let Some(word) = rest.next() {
+        let is_ours = GLOBALS.iter().any(|(flag, _)| flag.is_written(word));
+        match word.strip_prefix("--").filter(|_| !is_ours) {
+            None => line.push(word.clone()),
+            Some(flag) => {
+                let (key, value) = match flag.split_once('=') {
+                    Some((key, value)) => (key, value.to_owned()),
+                    None => (flag, rest.next().cloned().unwrap_or_default()),
+                };
+                let key = if key == "device-id" { "id" } else { key };
+                line.push(format!("{key}={value}"));
+            }
+        }
+    }
+    line
+}
+
+/// `snapshot create VM --drive=DRIVE -- NAME` for `snapshot VM create DRIVE --name NAME`.
+fn snapshot(words: Vec<String>) -> Vec<String> {
     let Some(at) = words.iter().position(|word| word == "snapshot") else { return words };
     let (Some(vm), Some(action)) = (words.get(at + 1), words.get(at + 2)) else { return words };
     let new = SNAPSHOT.iter().find(|(old, _)| old == action).map(|(_, new)| *new);
@@ -139,6 +174,12 @@ mod tests {
             ),
             ("snapshot web list root", "snapshot ls web"),
             ("snapshot web delete root --name -x", "snapshot rm web -- -x"),
+            (
+                "qmp device-add web usb-storage --device-id u1 --drive=d --json",
+                "device add web usb-storage id=u1 drive=d --json",
+            ),
+            ("qmp device-del web u1", "device rm web u1"),
+            ("qmp device-add x a=1", "qmp -- device-add x a=1"),
             ("snapshot create create", "snapshot create -- create"),
         ] {
             let read = |line: &str| crate::cli::parse(line.split(' ').map(Into::into)).unwrap();

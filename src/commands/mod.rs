@@ -13,6 +13,7 @@ mod clone;
 mod cmdline;
 mod console;
 mod context;
+mod device;
 mod difference;
 mod disk;
 mod doctor;
@@ -21,6 +22,7 @@ mod ephemeral;
 mod export;
 mod finding;
 mod foreground;
+mod hotplug;
 mod import;
 mod info;
 mod logs;
@@ -111,6 +113,9 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::DiskAdd => disk::add(&Context::new(invocation)?),
         Verb::DiskRm => disk::rm(&Context::new(invocation)?),
         Verb::DiskResize => disk::resize(&Context::new(invocation)?),
+        Verb::DeviceLs => device::ls(&Context::new(invocation)?),
+        Verb::DeviceAdd => device::add(&Context::new(invocation)?),
+        Verb::DeviceRm => device::rm(&Context::new(invocation)?),
         Verb::PortLs => port::ls(&Context::new(invocation)?),
         Verb::PortAdd => port::add(&Context::new(invocation)?),
         Verb::PortRm => port::rm(&Context::new(invocation)?),

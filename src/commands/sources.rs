@@ -92,23 +92,41 @@ pub(super) fn checked(
 /// # Errors
 /// `Kind::Usage` for what is no disk.
 pub(super) fn disk(spec: &str, items: &[Value]) -> Result<(String, Map<String, Value>)> {
-    let mut item =
-        spec::disk(spec).map_err(|error| error.or_hint("see \"maqet help definition\""))?;
-    let name = match item.get("name") {
-        Some(Value::String(name)) => name.clone(),
-        _ => free_name(items),
-    };
-    item.insert("name".to_owned(), name.as_str().into());
-    let mut part = part("storage", item.into());
-    absolute(&mut part, &here()?)?;
-    Ok((name, part))
+    let item = spec::disk(spec).map_err(|error| error.or_hint("see \"maqet help definition\""))?;
+    let taken = |name: &str| items.iter().any(|item| item["name"] == *name);
+    newcomer(item, "storage", "disk", taken)
 }
 
-/// The first name `disk0`, `disk1`, … that no item has.
-fn free_name(items: &[Value]) -> String {
-    let taken = |name: &String| items.iter().any(|item| item["name"] == *name.as_str());
-    let mut names = (0..).map(|number| format!("disk{number}"));
-    names.find(|name| !taken(name)).unwrap_or_default()
+/// A network card beside those whose names are taken: its name, and the part that adds it.
+///
+/// # Errors
+/// `Kind::Usage` for what is no network card.
+pub(super) fn card(
+    spec: &str,
+    taken: impl Fn(&str) -> bool,
+) -> Result<(String, Map<String, Value>)> {
+    let item = spec::net(spec).map_err(|error| error.or_hint("see \"maqet help definition\""))?;
+    newcomer(item, "network", "net", taken)
+}
+
+/// An item of a list with a name: its own, or the first of `prefix0`, `prefix1`, … that is free.
+fn newcomer(
+    mut item: Map<String, Value>,
+    list: &str,
+    prefix: &str,
+    taken: impl Fn(&str) -> bool,
+) -> Result<(String, Map<String, Value>)> {
+    let name = match item.get("name") {
+        Some(Value::String(name)) => name.clone(),
+        _ => {
+            let mut names = (0..).map(|number| format!("{prefix}{number}"));
+            names.find(|name| !taken(name)).unwrap_or_default()
+        }
+    };
+    item.insert("name".to_owned(), name.as_str().into());
+    let mut part = part(list, item.into());
+    absolute(&mut part, &here()?)?;
+    Ok((name, part))
 }
 
 fn file_names(sources: &[Source]) -> impl Iterator<Item = &str> {

@@ -17,6 +17,7 @@ pub(crate) mod machine;
 pub(crate) mod make;
 pub(crate) mod pci;
 pub(crate) mod program;
+pub(crate) mod properties;
 pub(crate) mod qmp;
 pub(crate) mod script;
 pub(crate) mod snapshot;

@@ -1,24 +1,37 @@
-//! What `query-pci` tells: which root ports of a running machine are free.
+//! What `query-pci` tells: where the devices of a running machine sit.
 
 use serde_json::Value;
 
-/// The id of the first root port that maqet made and that holds nothing.
-pub(crate) fn free_port(buses: &Value) -> Option<String> {
-    let is_free =
-        |port: &&Value| port["pci_bridge"]["devices"].as_array().is_none_or(Vec::is_empty);
-    let free = ports(buses).filter(is_free);
-    free.filter_map(|port| port["qdev_id"].as_str()).min().map(str::to_owned)
+/// Where a device sits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) id: String,
+    /// The bridge behind which it is, where that has an id.
+    pub(crate) port: Option<String>,
+    /// BUS:SLOT.FUNCTION, in hexadecimal as lspci writes it.
+    pub(crate) address: String,
 }
 
-/// Whether the machine has root ports that maqet made, free or not.
-pub(crate) fn has_ports(buses: &Value) -> bool {
-    ports(buses).next().is_some()
+/// The places of all devices that have an id.
+pub(crate) fn places(buses: &Value) -> Vec<Place> {
+    let mut all = Vec::new();
+    for bus in buses.as_array().into_iter().flatten() {
+        gather(&bus["devices"], None, &mut all);
+    }
+    all
 }
 
-fn ports(buses: &Value) -> impl Iterator<Item = &Value> {
-    let buses = buses.as_array().into_iter().flatten();
-    let devices = buses.filter_map(|bus| bus["devices"].as_array()).flatten();
-    devices.filter(|device| device["qdev_id"].as_str().is_some_and(|id| id.starts_with("slot")))
+fn gather(devices: &Value, port: Option<&str>, all: &mut Vec<Place>) {
+    for device in devices.as_array().into_iter().flatten() {
+        let number = |name: &str| device[name].as_u64().unwrap_or(0);
+        let id = device["qdev_id"].as_str().filter(|id| !id.is_empty());
+        if let Some(id) = id {
+            let (bus, slot, function) = (number("bus"), number("slot"), number("function"));
+            let address = format!("{bus:02x}:{slot:02x}.{function}");
+            all.push(Place { id: id.to_owned(), port: port.map(str::to_owned), address });
+        }
+        gather(&device["pci_bridge"]["devices"], id, all);
+    }
 }
 
 #[cfg(test)]
@@ -27,20 +40,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_port_is_free_where_nothing_is_behind_it() {
-        let port = |id: &str, behind: Value| json!({"qdev_id": id, "pci_bridge": {"bus": {"number": 1}, "devices": behind}});
-        let bare = json!({"qdev_id": "slot3", "pci_bridge": {"bus": {"number": 1}}});
-        let used = port("slot1", json!([{"qdev_id": "disk-a"}]));
-        let others = [json!({"qdev_id": "rng"}), port("their-port", json!([]))];
-        for (devices, expected) in [
-            (json!([used, others[0], others[1], port("slot2", json!([])), bare]), Some("slot2")),
-            (json!([used, bare]), Some("slot3")),
-            (json!([used, others[1]]), None),
-        ] {
-            assert_eq!(free_port(&json!([{ "devices": devices }])).as_deref(), expected);
-        }
-        assert_eq!(free_port(&json!({})), None);
-        assert!(has_ports(&json!([{ "devices": [used] }])));
-        assert!(!has_ports(&json!([{ "devices": [others[1]] }])) && !has_ports(&json!(3)));
+    fn devices_are_found_in_their_places_behind_bridges_too() {
+        let behind = json!([{"qdev_id": "dev0", "bus": 1, "slot": 0, "function": 0}]);
+        let devices = json!([
+            {"qdev_id": "", "bus": 0, "slot": 31, "function": 3},
+            {"qdev_id": "slot1", "bus": 0, "slot": 18, "function": 1, "pci_bridge": {"devices": behind}},
+        ]);
+        let place = |id: &str, port: Option<&str>, address: &str| Place {
+            id: id.into(),
+            port: port.map(Into::into),
+            address: address.into(),
+        };
+        let expected = [place("slot1", None, "00:12.1"), place("dev0", Some("slot1"), "01:00.0")];
+        assert_eq!(places(&json!([{ "devices": devices }])), expected);
+        assert!(places(&json!(7)).is_empty());
     }
 }

@@ -24,6 +24,7 @@ mod console;
 mod copy;
 mod crash;
 mod define;
+mod device;
 mod difference;
 mod disk;
 mod disk_from;

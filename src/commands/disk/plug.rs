@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::commands::context::{Context, Vm};
+use crate::commands::hotplug;
 use crate::control::qmp::Qmp;
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::qemu::argv::{self, Plug};
 use crate::qemu::images::Images;
-use crate::qemu::pci;
 
 /// For QEMU to answer, and for a guest to let a disk go, where --timeout says nothing.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -49,32 +49,18 @@ pub(super) fn plug(
 }
 
 fn connect(qmp: &Qmp<'_>, plug: &Plug) -> Result<()> {
-    let there = peripherals(&qmp.execute("qom-list", &json!({ "path": "/machine/peripheral" }))?);
+    let there = hotplug::ids(qmp)?;
     for controller in &plug.controllers {
         if !there.iter().any(|id| controller["id"] == *id.as_str()) {
-            qmp.execute("device_add", &on_a_port(qmp, controller)?)?;
+            qmp.execute("device_add", &hotplug::on_a_port(qmp, controller)?)?;
         }
     }
     for device in &plug.devices {
-        let device = if plug.wants_port { on_a_port(qmp, device)? } else { device.clone() };
+        let device =
+            if plug.wants_port { hotplug::on_a_port(qmp, device)? } else { device.clone() };
         qmp.execute("device_add", &device)?;
     }
     Ok(())
-}
-
-/// The device on a root port that is free, where the machine has such ports.
-fn on_a_port(qmp: &Qmp<'_>, device: &Value) -> Result<Value> {
-    let buses = qmp.execute("query-pci", &json!({}))?;
-    let mut device = device.clone();
-    match pci::free_port(&buses) {
-        Some(port) => device["bus"] = json!(port),
-        None if pci::has_ports(&buses) => {
-            return Err(Error::conflict("no port for another device is free")
-                .hint("hotplug_slots in the definition says how many the next start makes"));
-        }
-        None => {}
-    }
-    Ok(device)
 }
 
 /// Takes a disk from the running VM, and waits until its guest has let it go.
@@ -84,15 +70,13 @@ fn on_a_port(qmp: &Qmp<'_>, device: &Value) -> Result<Value> {
 pub(super) fn unplug(context: &Context<'_>, vm: &Vm, disk: &str) -> Result<()> {
     let qmp = monitor(context, vm);
     let node = argv::node_name(disk);
-    let path = json!({ "path": "/machine/peripheral" });
-    let has_device = |answer: &Value| peripherals(answer).contains(&node);
-    if has_device(&qmp.execute("qom-list", &path)?) {
-        qmp.execute("device_del", &json!({ "id": node })).map_err(fixed)?;
-        let gone = |answer: &Value| (!has_device(answer)).then_some(());
-        if qmp.await_answer("qom-list", &path, gone)?.is_none() {
-            return Err(Error::timeout("its guest has not let the disk go")
-                .hint("a guest that has not booted cannot; stop the VM, and remove it then"));
-        }
+    if hotplug::ids(&qmp)?.contains(&node) {
+        hotplug::remove(&qmp, &node, "the disk").map_err(|error| match error.kind {
+            Kind::Conflict => {
+                error.hint("a disk that the VM was started with stays until it is stopped")
+            }
+            _ => error,
+        })?;
     }
     // The node lives on for a moment after its device.
     let patient = qmp.until(Instant::now() + LIMIT);
@@ -103,18 +87,4 @@ pub(super) fn unplug(context: &Context<'_>, vm: &Vm, disk: &str) -> Result<()> {
         Some(_) => Ok(()),
         None => patient.execute("blockdev-del", &json!({ "node-name": node })).map(drop),
     }
-}
-
-/// A disk that was there when the machine was made sits where nothing is plugged.
-fn fixed(error: Error) -> Error {
-    match error.message.contains("does not support hotplugging") {
-        true => Error { kind: Kind::Conflict, ..error }
-            .hint("a disk that the VM was started with stays until it is stopped"),
-        false => error,
-    }
-}
-
-fn peripherals(answer: &Value) -> Vec<String> {
-    let names = answer.as_array().into_iter().flatten();
-    names.filter_map(|one| one["name"].as_str()).map(str::to_owned).collect()
 }

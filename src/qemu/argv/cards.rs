@@ -1,14 +1,16 @@
 //! A network card as QEMU's netdev and its device.
 
-use serde_json::json;
+use std::path::Path;
+
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::Vm;
 use super::words::Words;
 use crate::definition::name::VmId;
-use crate::definition::port::Port;
 use crate::definition::types::{Card, ItemName, Link, Mac, Model};
 use crate::error::{Error, Result, quote};
-use crate::qemu::machine::Bus;
+use crate::qemu::machine::{Bus, Machine};
 
 /// The cards that a VM has: with their addresses, and one of type user where its definition says
 /// nothing of networks and the machine has a bus for it.
@@ -28,29 +30,59 @@ pub(super) fn of(cards: Option<&[Card]>, vm: &VmId, bus: Bus) -> Vec<Card> {
 /// Adds the cards.
 pub(super) fn add(words: &mut Words, cards: Option<&[Card]>, vm: &VmId, bus: Bus) -> Result<()> {
     for card in of(cards, vm, bus) {
-        let driver = driver(card.model, bus).ok_or_else(|| lacking(&card.name))?;
-        let id = netdev_id(card.name.as_str());
-        let rules: Vec<String> = card.ports.iter().map(Port::rule).collect();
-        let mut pairs = vec![("id", id.as_str())];
-        let own =
-            |key: &'static str, name: &'_ Option<String>| name.clone().map(|name| (key, name));
-        let interface = match &card.link {
-            Link::Tap { ifname } => own("ifname", ifname),
-            Link::Bridge { bridge } => own("br", bridge),
-            Link::User | Link::Socket | Link::None => None,
-        };
-        pairs.extend(interface.iter().map(|(key, name)| (*key, name.as_str())));
-        pairs.extend(rules.iter().map(|rule| ("hostfwd", rule.as_str())));
-        pairs.extend(card.options.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-        if matches!(card.link, Link::Tap { .. }) && card.options.is_empty() {
-            // QEMU's own scripts, /etc/qemu-ifup and -ifdown, are programs, which the sandbox forbids.
-            pairs.extend([("script", "no"), ("downscript", "no")]);
-        }
-        words.option("-netdev", Some(card.link.as_str()), &pairs);
-        let mac = card.mac.map(|mac| mac.to_string());
-        words.json("-device", &json!({ "driver": driver, "id": id, "netdev": id, "mac": mac }));
+        let plug = CardPlug::of(&card, bus)?;
+        let pairs: Vec<(&str, &str)> =
+            plug.netdev.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        words.option("-netdev", Some(plug.kind), &pairs);
+        words.json("-device", &plug.device);
     }
     Ok(())
+}
+
+/// A card as QEMU's two halves of it.
+#[derive(Debug)]
+pub(crate) struct CardPlug {
+    /// What the card is connected to: its type, and the rest as `-netdev` takes it, `id` first.
+    pub(crate) kind: &'static str,
+    pub(crate) netdev: Vec<(String, String)>,
+    /// For `device_add` and `-device`.
+    pub(crate) device: Value,
+}
+
+impl CardPlug {
+    fn of(card: &Card, bus: Bus) -> Result<CardPlug> {
+        let driver = driver(card.model, bus).ok_or_else(|| lacking(&card.name))?;
+        let id = netdev_id(card.name.as_str());
+        let mut netdev = vec![("id".to_owned(), id.clone())];
+        let mut tell = |key: &str, value: &str| netdev.push((key.to_owned(), value.to_owned()));
+        match &card.link {
+            Link::Tap { ifname: Some(name) } => tell("ifname", name),
+            Link::Bridge { bridge: Some(name) } => tell("br", name),
+            _ => {}
+        }
+        card.ports.iter().for_each(|port| tell("hostfwd", &port.rule()));
+        card.options.iter().for_each(|(key, value)| tell(key, value));
+        if matches!(card.link, Link::Tap { .. }) && card.options.is_empty() {
+            // QEMU's own scripts, /etc/qemu-ifup and -ifdown, are programs, which the sandbox forbids.
+            tell("script", "no");
+            tell("downscript", "no");
+        }
+        let mac = card.mac.map(|mac| mac.to_string());
+        let device = json!({ "driver": driver, "id": id, "netdev": id, "mac": mac });
+        Ok(CardPlug { kind: card.link.as_str(), netdev, device })
+    }
+}
+
+/// The card of this name as it is added to the running VM.
+///
+/// # Errors
+/// `Kind::Usage` where the machine cannot take it, or the definition has no such card.
+pub(crate) fn plug_card(vm: &Vm<'_>, binary: &Path, name: &str) -> Result<CardPlug> {
+    let machine = Machine::of(super::machine_type(vm.definition, binary));
+    let all = of(vm.definition.network.as_deref(), vm.id, machine.bus);
+    let card = all.iter().find(|card| card.name.as_str() == name);
+    let none = || Error::usage(format!("there is no network card {}", quote(name)));
+    CardPlug::of(card.ok_or_else(none)?, machine.bus)
 }
 
 /// Whether a card needs QEMU's set-id helper, which gains its rights neither under a sandbox nor

@@ -85,6 +85,11 @@ pub(crate) fn node_name(disk: &str) -> String {
     format!("disk-{disk}")
 }
 
+/// The disk whose node and device QEMU calls so.
+pub(crate) fn disk_of(node: &str) -> Option<&str> {
+    node.strip_prefix("disk-")
+}
+
 /// The nodes of a disk whose image lies at `path`, as `-blockdev` and QMP's `blockdev-add` take them.
 /// `devices` are the paths that are block devices.
 ///

@@ -30,8 +30,8 @@ mod shares;
 mod tests;
 mod words;
 
-pub(crate) use self::cards::{card_of, netdev_id};
-pub(crate) use self::disks::{Plug, node_name, plug};
+pub(crate) use self::cards::{CardPlug, card_of, netdev_id, plug_card};
+pub(crate) use self::disks::{Plug, disk_of, node_name, plug};
 pub(crate) use self::screen::socket as screen_socket;
 use self::words::{Words, utf8};
 
@@ -273,10 +273,18 @@ fn agent(words: &mut Words, variant: &str, wire: i32) {
     );
 }
 
+/// With what the id of a root port begins that maqet makes.
+const SLOT: &str = "slot";
+
+/// Whether a root port of this id is one of those that maqet makes.
+pub(crate) fn is_slot(id: &str) -> bool {
+    id.strip_prefix(SLOT).is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
 /// Chassis numbers tell the ports apart; 0 is the machine's own.
 fn root_ports(words: &mut Words, count: u8) {
     for chassis in 1..=count {
-        let id = format!("slot{chassis}");
+        let id = format!("{SLOT}{chassis}");
         words.json("-device", &json!({ "driver": "pcie-root-port", "id": id, "chassis": chassis }));
     }
 }

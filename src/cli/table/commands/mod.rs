@@ -4,6 +4,7 @@
 use super::{Arity, Command, Family, Flag, Operand};
 
 mod define;
+mod device;
 mod host;
 mod look;
 mod parts;
@@ -58,6 +59,7 @@ pub(super) const DEFINITION: &[(Flag, &str)] = &[
 pub(crate) const FAMILIES: &[Family] = &[
     Family { word: "disk", summary: "the disks of VMs, while they run and while they do not" },
     Family { word: "port", summary: "the ports of the host that lead into guests" },
+    Family { word: "device", summary: "the devices of VMs that run" },
     Family { word: "snapshot", summary: "what VMs were at some time, kept and gone back to" },
 ];
 
@@ -94,6 +96,9 @@ pub(crate) const COMMANDS: &[Command] = &[
     parts::PORT_LS,
     parts::PORT_ADD,
     parts::PORT_RM,
+    device::LS,
+    device::ADD,
+    device::RM,
     snapshot::LS,
     snapshot::CREATE,
     snapshot::LOAD,
