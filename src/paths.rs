@@ -115,6 +115,11 @@ impl Folders {
         self.data.join("maqet.db")
     }
 
+    /// What can be found out anew at any time.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.data.join("cache")
+    }
+
     /// One symlink for each VM that may be alive, to its runtime folder.
     pub(crate) fn live(&self) -> PathBuf {
         self.data.join("live")

@@ -298,7 +298,7 @@ mod tests {
             ("add", "maqet add [NAME] [DEF]... [--start] [-n]\n"),
             ("ls", "maqet ls [VM]... [--all|-l KEY=VALUE] [--state STATE] [--sort COL]\n"),
             ("logs", "maqet logs VM [-f] [-n LINES] [--console|--qemu|--runner] [--raw]\n"),
-            ("qmp", "maqet qmp VM COMMAND|JSON [KEY=VALUE|KEY:=JSON]...\n"),
+            ("qmp", "maqet qmp VM COMMAND|JSON|- [KEY=VALUE|KEY:=JSON]... [--unsafe]\n"),
         ] {
             assert_eq!(usage(command(word).unwrap()), expected);
         }

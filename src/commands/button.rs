@@ -94,7 +94,8 @@ fn press(context: &Context<'_>, button: Button) -> Result<u8> {
             _ => outcome,
         })
         .collect();
-    let call = Call::Qmp { command: button.command.into(), arguments: Map::new() };
+    let arguments = Map::new();
+    let call = Call::Qmp { command: button.command.into(), arguments, unsafe_: false };
     let questions: Vec<Question> = outcomes
         .iter()
         .zip(&vms)

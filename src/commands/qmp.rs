@@ -1,16 +1,22 @@
-//! `qmp`: one QMP command, and QEMU's answer.
+//! `qmp`: a QMP command, and QEMU's answer.
+//!
+//! What a word means to QEMU is `qemu::schema`'s, many commands in a row are `qmp_lines`'.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::button;
-use super::context::Context;
+use super::context::{Context, Vm};
+use super::qmp_lines;
 use crate::cli::output::{Output, Shape};
 use crate::cli::predecessor::{QmpAction, qmp_action};
-use crate::cli::table::Verb;
+use crate::cli::table::{Flag, Verb};
+use crate::control::ask::not_running;
 use crate::control::qmp::Qmp;
+use crate::control::{life, schema};
 use crate::error::{Error, Result, quote};
+use crate::qemu::schema::{Given, Word};
 
 /// For QEMU to answer, where --timeout says nothing.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -38,14 +44,22 @@ pub(super) fn qmp(context: &Context<'_>) -> Result<u8> {
 }
 
 fn send(context: &Context<'_>) -> Result<u8> {
-    let mut output = Output::new(context.invocation, SHAPE)?;
-    let words = context.invocation.operands.get(1..).unwrap_or_default();
-    let (command, arguments) = read(words)?;
+    let invocation = context.invocation;
+    let mut output = Output::new(invocation, SHAPE)?;
+    let words = invocation.operands.get(1..).unwrap_or_default();
+    if let [word, rest @ ..] = words
+        && word == "-"
+    {
+        if !rest.is_empty() || invocation.has(Flag::Columns) {
+            return Err(Error::usage("\"-\" reads requests as JSON, and stands alone"));
+        }
+        return qmp_lines::converse(context, &context.vm()?.id, ANSWER_LIMIT);
+    }
+    let request = read(words)?;
     let vm = context.vm()?;
     let qmp = Qmp::of(&context.folders, &vm.id, context.deadline(ANSWER_LIMIT));
-    let result = qmp
-        .execute(&command, &Value::Object(arguments))
-        .map_err(|error| error.about("no QMP with", &vm.name))?;
+    let answer = execute(context, &qmp, &vm, request);
+    let result = answer.map_err(|error| error.about("no QMP with", &vm.name))?;
     if output.wants_objects() {
         match result {
             Value::Array(items) if !output.is_json() => {
@@ -63,11 +77,62 @@ fn send(context: &Context<'_>) -> Result<u8> {
     Ok(0)
 }
 
-/// A QMP command and its arguments.
-type Command = (String, Map<String, Value>);
+/// Gives the command. The schema is looked at where a word is to get its type by it, and where QEMU
+/// does not know the command: what is JSON already QEMU checks itself.
+fn execute(context: &Context<'_>, qmp: &Qmp<'_>, vm: &Vm, request: Asked<'_>) -> Result<Value> {
+    let schema = || {
+        let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
+        if !life.state.is_live() {
+            return Err(not_running());
+        }
+        schema::of(&context.folders, life.qemu_pid, qmp)
+    };
+    let (command, arguments) = match request {
+        Asked::Whole(command, arguments) => (command, arguments),
+        Asked::Words(command, given) => match as_json(&given) {
+            Some(arguments) => (command.to_owned(), arguments),
+            None => (command.to_owned(), schema()?.arguments(command, given)?),
+        },
+    };
+    let unsafe_ = context.invocation.has(Flag::Unsafe);
+    let answer = qmp.pass(&command, arguments, unsafe_)?;
+    match (answer["error"]["class"].as_str(), answer["error"]["desc"].as_str()) {
+        (Some("CommandNotFound"), Some(desc)) => {
+            let error = Error::failed("QEMU refused").quoting(desc);
+            Err(match schema().ok().as_ref().and_then(|schema| schema.nearest_command(&command)) {
+                Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+                None => error,
+            })
+        }
+        (_, Some(desc)) => Err(Error::failed("QEMU refused").quoting(desc)),
+        (_, None) => Ok(answer["return"].clone()),
+    }
+}
+
+/// A command as it was typed.
+#[derive(Debug, PartialEq)]
+enum Asked<'a> {
+    /// All of it as JSON: the command and its arguments.
+    Whole(String, Map<String, Value>),
+    /// The command and its arguments as words.
+    Words(&'a str, Vec<Given<'a>>),
+}
+
+/// Arguments that are JSON, each a key of its own: they need no schema.
+fn as_json(given: &[Given<'_>]) -> Option<Map<String, Value>> {
+    let mut arguments = Map::new();
+    for (key, word) in given {
+        let Word::Json(value) = word else { return None };
+        let before = arguments.insert((*key).to_owned(), value.clone());
+        if key.is_empty() || key.contains('.') || before.is_some() {
+            return None;
+        }
+    }
+    Some(arguments)
+}
 
 /// The words after the VM: a command and its arguments, or a whole request as JSON.
-fn read(words: &[String]) -> Result<Command> {
+fn read(words: &[String]) -> Result<Asked<'_>> {
     let (first, rest) = match words {
         [first, rest @ ..] => (first, rest),
         [] => return Err(Error::usage("no QMP command is given")),
@@ -76,26 +141,32 @@ fn read(words: &[String]) -> Result<Command> {
         if !rest.is_empty() {
             return Err(Error::usage("a request as JSON stands alone"));
         }
-        return read_json(first);
+        let (command, arguments, _) = read_request(first)?;
+        return Ok(Asked::Whole(command, arguments));
     }
-    let mut arguments = Map::new();
-    for word in rest {
-        let (path, value) = match word.split_once('=') {
-            Some((key, text)) => match key.strip_suffix(':') {
-                Some(key) => (key, parse_json(text)?),
-                None => (key, Value::from(text)),
-            },
-            None => {
-                return Err(Error::usage(format!("{} is no argument", quote(word)))
-                    .hint("arguments are KEY=TEXT or KEY:=JSON"));
-            }
-        };
-        insert(&mut arguments, path, value)?;
-    }
-    Ok((first.clone(), arguments))
+    let given = rest.iter().map(|word| given(word)).collect::<Result<Vec<Given<'_>>>>()?;
+    Ok(Asked::Words(first, given))
 }
 
-fn read_json(text: &str) -> Result<Command> {
+fn given(word: &str) -> Result<Given<'_>> {
+    match word.split_once('=') {
+        Some((key, text)) => match key.strip_suffix(':') {
+            Some(key) => Ok((key, Word::Json(parse_json(text)?))),
+            None => Ok((key, Word::Text(text))),
+        },
+        None => Err(Error::usage(format!("{} is no argument", quote(word)))
+            .hint("arguments are KEY=VALUE or KEY:=JSON")),
+    }
+}
+
+/// A QMP command, its arguments, and the id under which it is to be answered.
+pub(super) type Command = (String, Map<String, Value>, Option<Value>);
+
+/// Reads a QMP request as QEMU reads it.
+///
+/// # Errors
+/// `Kind::Usage` for anything else.
+pub(super) fn read_request(text: &str) -> Result<Command> {
     let Value::Object(mut request) = parse_json(text)? else {
         return Err(Error::usage("a QMP request is an object"));
     };
@@ -108,9 +179,9 @@ fn read_json(text: &str) -> Result<Command> {
         Some(Value::Object(arguments)) => arguments,
         Some(_) => return Err(Error::usage("the arguments of a QMP request are an object")),
     };
-    request.remove("id");
+    let id = request.remove("id");
     match request.keys().next() {
-        None => Ok((command, arguments)),
+        None => Ok((command, arguments, id)),
         Some(key) => Err(Error::usage(format!("a QMP request has no {}", quote(key)))),
     }
 }
@@ -120,22 +191,6 @@ fn parse_json(text: &str) -> Result<Value> {
         .map_err(|error| Error::usage(format!("{} is not JSON: {error}", quote(text))))
 }
 
-/// Puts a value at a dotted path: `backend.type=file` is `{"backend": {"type": "file"}}`.
-fn insert(map: &mut Map<String, Value>, path: &str, value: Value) -> Result<()> {
-    let refuse = || Error::usage(format!("{} is given twice, or is no key", quote(path)));
-    match path.split_once('.') {
-        Some((first, rest)) => {
-            let inner = map.entry(first).or_insert_with(|| Value::Object(Map::new()));
-            insert(inner.as_object_mut().ok_or_else(refuse)?, rest, value)
-        }
-        None if path.is_empty() || map.contains_key(path) => Err(refuse()),
-        None => {
-            map.insert(path.to_owned(), value);
-            Ok(())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -143,46 +198,41 @@ mod tests {
     use super::*;
     use crate::error::Kind;
 
-    fn words(words: &[&str]) -> Result<Command> {
-        read(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(|&word| word.to_owned()).collect()
     }
 
     #[test]
     fn words_become_a_command_with_its_arguments() {
-        for (line, command, arguments) in [
-            (vec!["query-status"], "query-status", json!({})),
+        let text = Word::Text;
+        for (line, command, given) in [
+            (vec!["query-status"], "query-status", vec![]),
             (
                 vec!["set_link", "name=net0", "up:=false"],
                 "set_link",
-                json!({"name": "net0", "up": false}),
+                vec![("name", text("net0")), ("up", Word::Json(json!(false)))],
             ),
-            (
-                vec!["x", "a.b=c", "a.d:=[1]", "e="],
-                "x",
-                json!({"a": {"b": "c", "d": [1]}, "e": ""}),
-            ),
-            (vec!["x", "a=b=c"], "x", json!({"a": "b=c"})),
-            (vec![r#"{"execute":"x","arguments":{"a":1},"id":7}"#], "x", json!({"a": 1})),
+            (vec!["x", "a.b=c", "e="], "x", vec![("a.b", text("c")), ("e", text(""))]),
+            (vec!["x", "a=b=c"], "x", vec![("a", text("b=c"))]),
         ] {
-            let (read, given) = words(&line).unwrap();
-            assert_eq!((read.as_str(), Value::Object(given)), (command, arguments));
+            assert_eq!(read(&words(&line)).unwrap(), Asked::Words(command, given));
         }
+        let whole = words(&[r#"{"execute":"x","arguments":{"a":1},"id":7}"#]);
+        let arguments = json!({"a": 1}).as_object().unwrap().clone();
+        assert_eq!(read(&whole).unwrap(), Asked::Whole("x".into(), arguments));
     }
 
     #[test]
     fn what_is_no_request_is_refused() {
         for line in [
             vec!["x", "a"],
-            vec!["x", "a=1", "a=2"],
-            vec!["x", "a=1", "a.b=2"],
-            vec!["x", "=1"],
             vec!["x", "a:=nope"],
             vec!["{}"],
             vec!["{\"execute\":1}"],
             vec!["{\"execute\":\"x\",\"oob\":1}"],
             vec!["{\"execute\":\"x\"}", "a=1"],
         ] {
-            assert_eq!(words(&line).unwrap_err().kind, Kind::Usage, "{line:?}");
+            assert_eq!(read(&words(&line)).unwrap_err().kind, Kind::Usage, "{line:?}");
         }
     }
 }

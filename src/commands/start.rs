@@ -262,7 +262,7 @@ impl<'a> Copying<'a> {
 fn resume(context: &Context<'_>, vm: &Vm) -> Result<()> {
     let until = context.deadline(RESUME_LIMIT);
     Monitor::new(context, vm, until).refuse_half_loaded(&vm.name)?;
-    let call = Call::Qmp { command: "cont".into(), arguments: Map::new() };
+    let call = Call::Qmp { command: "cont".into(), arguments: Map::new(), unsafe_: false };
     let question = Question { id: vm.id.clone(), request: Request::from(call), repeatable: true };
     match ask_one(&context.folders, question, Patience::of(RESUME_LIMIT)) {
         Reply::Answer(answer) => answer.map(drop),

@@ -124,7 +124,7 @@ pub(super) fn converse(folders: &Folders, id: &str, patience: Patience) -> Resul
 }
 
 /// The error of a VM without a runner.
-pub(super) fn not_running() -> Error {
+pub(crate) fn not_running() -> Error {
     Error::new(Kind::NotRunning, "it is not running")
         .hint("\"maqet start\" starts it, \"maqet why\" tells how its last run ended")
 }

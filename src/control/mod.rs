@@ -9,6 +9,7 @@ pub(crate) mod life;
 pub(crate) mod link;
 pub(crate) mod qmp;
 pub(crate) mod readiness;
+pub(crate) mod schema;
 pub(crate) mod spawn;
 pub(crate) mod stop;
 mod talk;

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ask::{Patience, Question, Reply, ask_one};
 use crate::backoff;
@@ -34,29 +34,45 @@ impl<'a> Qmp<'a> {
         Qmp { deadline, ..self }
     }
 
-    /// Gives one command with its arguments, an object, and waits for QEMU's answer.
+    /// Gives one command of maqet's own with its arguments, an object, and waits for QEMU's answer:
+    /// what it reaches of the host is meant.
     ///
     /// # Errors
     /// `Kind::Failed` in QEMU's words; `Kind::NotRunning`; `Kind::Timeout`.
     pub(crate) fn execute(&self, command: &str, arguments: &Value) -> Result<Value> {
         let arguments = arguments.as_object().cloned().unwrap_or_default();
-        let call = Call::Qmp { command: command.to_owned(), arguments };
+        let answer = self.pass(command, arguments, true)?;
+        match answer["error"]["desc"].as_str() {
+            Some(desc) => Err(Error::failed("QEMU refused").quoting(desc)),
+            None => Ok(answer["return"].clone()),
+        }
+    }
+
+    /// Gives a command of somebody else's and QEMU's own answer, an error of QEMU's too; `unsafe_`:
+    /// what it reaches of the host is meant.
+    ///
+    /// # Errors
+    /// `Kind::Permission` where it reaches the host and that is not said to be meant;
+    /// `Kind::NotRunning`; `Kind::Timeout`.
+    pub(crate) fn pass(
+        &self,
+        command: &str,
+        arguments: Map<String, Value>,
+        unsafe_: bool,
+    ) -> Result<Value> {
+        let call = Call::Qmp { command: command.to_owned(), arguments, unsafe_ };
         let question =
             Question { id: self.id.to_owned(), request: Request::from(call), repeatable: false };
         let authenticated = Instant::now() + RUNNER_LIMIT;
         let patience = Patience { authenticated, answered: Some(self.deadline) };
-        let answer = match ask_one(self.folders, question, patience) {
-            Reply::Answer(answer) => answer?,
-            Reply::NoRunner => return Err(Error::new(Kind::NotRunning, "it is not running")),
-            Reply::Silent(error) => return Err(error),
+        match ask_one(self.folders, question, patience) {
+            Reply::Answer(answer) => answer,
+            Reply::NoRunner => Err(Error::new(Kind::NotRunning, "it is not running")),
+            Reply::Silent(error) => Err(error),
             Reply::Late(_) => {
-                return Err(Error::timeout("QEMU has not answered in time")
-                    .hint("give it more with --timeout"));
+                Err(Error::timeout("QEMU has not answered in time")
+                    .hint("give it more with --timeout"))
             }
-        };
-        match answer["error"]["desc"].as_str() {
-            Some(desc) => Err(Error::failed("QEMU refused").quoting(desc)),
-            None => Ok(answer["return"].clone()),
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) mod pci;
 pub(crate) mod program;
 pub(crate) mod properties;
 pub(crate) mod qmp;
+pub(crate) mod reach;
+pub(crate) mod schema;
 pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod usernet;

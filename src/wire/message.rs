@@ -39,6 +39,8 @@ pub(crate) enum Call {
     Qmp {
         command: String,
         arguments: Map<String, Value>,
+        /// What the command reaches of the host is meant: see `qemu::reach`.
+        unsafe_: bool,
     },
     Stop(StopCall),
     /// Answered when what is waited for has come.
@@ -124,7 +126,12 @@ impl Request {
         let (method, args, kwargs) = match &self.call {
             Call::Ping => ("ping", json!([]), Map::new()),
             Call::Status => ("status", json!([]), Map::new()),
-            Call::Qmp { command, arguments } => ("qmp", json!([command]), arguments.clone()),
+            Call::Qmp { command, arguments, unsafe_: false } => {
+                ("qmp", json!([command]), arguments.clone())
+            }
+            Call::Qmp { command, arguments, unsafe_: true } => {
+                ("qmp", json!([command, { "unsafe": true }]), arguments.clone())
+            }
             Call::Stop(stop) => ("stop", json!([]), stop.to_kwargs()),
             Call::Wait(wait) => ("wait", json!([]), wait.to_kwargs()),
             Call::Send(send) => ("send", send.to_args(), send.to_kwargs()),
@@ -160,13 +167,7 @@ fn call(method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Ca
     match method {
         "ping" => bare(Call::Ping),
         "status" => bare(Call::Status),
-        "qmp" => match args.as_slice() {
-            [Value::String(command)] => {
-                Ok(Call::Qmp { command: command.clone(), arguments: kwargs })
-            }
-            _ => Err(Error::usage("the method qmp takes one argument, the command's name")
-                .hint("the command's own arguments are kwargs")),
-        },
+        "qmp" => qmp(&args, kwargs),
         "stop" if args.is_empty() => StopCall::from_kwargs(kwargs).map(Call::Stop),
         "stop" => Err(Error::usage("the method stop takes kwargs only")),
         "wait" if args.is_empty() => {
@@ -181,6 +182,30 @@ fn call(method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Ca
         _ => Err(Error::usage(format!("no such method: {}", quote(method)))
             .hint("the methods are ping, status, qmp, stop, wait, send and console")),
     }
+}
+
+/// The arguments of a command are kwargs, whatever they are called: what is said about it stands in
+/// an object of its own behind its name.
+fn qmp(args: &[Value], arguments: Map<String, Value>) -> Result<Call> {
+    let (command, unsafe_) = match args {
+        [Value::String(command)] => (command, false),
+        [Value::String(command), Value::Object(options)] => {
+            match (options.len(), options.get("unsafe")) {
+                (0, _) => (command, false),
+                (1, Some(Value::Bool(unsafe_))) => (command, *unsafe_),
+                _ => {
+                    return Err(Error::usage(
+                        "the method qmp knows the option unsafe alone, true or false",
+                    ));
+                }
+            }
+        }
+        _ => {
+            return Err(Error::usage("the method qmp takes the command's name as an argument")
+                .hint("the command's own arguments are kwargs"));
+        }
+    };
+    Ok(Call::Qmp { command: command.clone(), arguments, unsafe_ })
 }
 
 impl StopCall {
@@ -284,7 +309,8 @@ mod tests {
         for call in [
             Call::Ping,
             Call::Status,
-            Call::Qmp { command: "query-status".into(), arguments },
+            Call::Qmp { command: "cont".into(), arguments: arguments.clone(), unsafe_: true },
+            Call::Qmp { command: "query-status".into(), arguments, unsafe_: false },
             Call::Stop(StopCall::default()),
             Call::Stop(StopCall { manner: Manner::Force, guest_time: None, at_once: true }),
             Call::Stop(StopCall {
@@ -315,8 +341,10 @@ mod tests {
     #[test]
     fn a_version_1_request_is_understood() {
         let line = br#"{"method":"qmp","args":["query-status"],"kwargs":{}}"#;
-        let Call::Qmp { command, arguments } = Request::parse(line).unwrap().call else { panic!() };
-        assert!(command == "query-status" && arguments.is_empty());
+        let Call::Qmp { command, arguments, unsafe_ } = Request::parse(line).unwrap().call else {
+            panic!()
+        };
+        assert!(command == "query-status" && arguments.is_empty() && !unsafe_);
         assert_eq!(Request::parse(br#"{"method":"ping"}"#).unwrap().call, Call::Ping);
     }
 
@@ -331,6 +359,8 @@ mod tests {
             (r#"{"method":"ping","extra":1}"#, None),
             (r#"{"method":"qmp","id":1}"#, Some(json!(1))),
             (r#"{"method":"qmp","args":[5]}"#, None),
+            (r#"{"method":"qmp","args":["cont",{"unsafe":1}]}"#, None),
+            (r#"{"method":"qmp","args":["cont",{"safe":true}]}"#, None),
             (r#"{"method":"stop","kwargs":{"timeout":-1}}"#, None),
             (r#"{"method":"stop","kwargs":{"timeout":1e300}}"#, None),
             (r#"{"method":"stop","kwargs":{"hard":true}}"#, None),

@@ -25,7 +25,7 @@ fn qmp_gives_the_answer_of_qemu_and_its_error_as_ours() {
     assert_eq!((error["kind"].as_str(), error["name"].as_str()), (Some("failed"), Some("web")));
     assert!(error["message"].as_str().unwrap().contains(text), "{error}");
     // A wrong argument is QEMU's to refuse, a wrong grammar ours.
-    host.maqet(["qmp", "web", "query-status", "what=ever"]).exits(1);
+    host.maqet(["qmp", "web", "query-status", "what=ever"]).exits(2);
     host.maqet(["qmp", "web", "query-status", "whatever"]).exits(2);
 
     host.maqet(["stop", "web", "--force"]).exits(0);

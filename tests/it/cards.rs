@@ -83,7 +83,13 @@ fn two_vms_meet_on_a_socket_and_options_reach_the_network() {
     add(&host, "two", &end("connect"));
     host.maqet(["start", "one", "--paused"]).exits(0);
     host.maqet(["start", "two", "--paused"]).exits(0);
-    let network = host.maqet(["qmp", "one", "human-monitor-command", "command-line=info network"]);
+    let network = host.maqet([
+        "qmp",
+        "one",
+        "human-monitor-command",
+        "command-line=info network",
+        "--unsafe",
+    ]);
     assert!(network.exits(0).stdout.contains("socket: connection from 127.0.0.1"));
     assert_eq!(cards(&host, "two").0.len(), 2);
 }

@@ -46,6 +46,7 @@ mod moving;
 mod originals;
 mod port;
 mod protocol;
+mod qmp;
 mod races;
 mod removal;
 mod restart;

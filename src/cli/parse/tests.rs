@@ -155,8 +155,8 @@ fn what_is_wrong_is_said_with_what_to_do() {
         ("rename web", "\"rename\" needs NEW", "maqet rename VM NEW [-n]"),
         (
             "qmp web",
-            "\"qmp\" needs COMMAND|JSON",
-            "maqet qmp VM COMMAND|JSON [KEY=VALUE|KEY:=JSON]...",
+            "\"qmp\" needs COMMAND|JSON|-",
+            "maqet qmp VM COMMAND|JSON|- [KEY=VALUE|KEY:=JSON]... [--unsafe]",
         ),
         ("rename a b c", "\"rename\" has no use for \"c\"", "maqet rename VM NEW [-n]"),
         ("add a b", "\"add\" has no use for \"b\"", "maqet add [NAME] [DEF]... [--start] [-n]"),

@@ -26,7 +26,8 @@ pub(in crate::commands) fn listening(
 ) -> Vec<Result<Vec<Listening>>> {
     let arguments = json!({ "command-line": "info usernet" });
     let arguments = arguments.as_object().cloned().unwrap_or_default();
-    let call = Call::Qmp { command: "human-monitor-command".into(), arguments };
+    let command = "human-monitor-command".into();
+    let call = Call::Qmp { command, arguments, unsafe_: true };
     let question = |vm: &Vm| Question {
         id: vm.id.clone(),
         request: Request::from(call.clone()),

@@ -3,10 +3,11 @@
 //! Requests are taken in turns, so that no client starves another. How they came and how answers go
 //! is `session`'s.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Supervisor;
-use crate::error::Error;
+use crate::error::{Error, quote};
+use crate::qemu::reach::reach;
 use crate::runner::monitor::Asker;
 use crate::runner::session::{Line, REQUESTS_PER_TURN};
 use crate::runner::state::{Input, StopRequest};
@@ -48,6 +49,11 @@ impl Supervisor<'_> {
 
     fn serve(&mut self, session: u64, Request { id: request, call }: Request) {
         let answer = match call {
+            Call::Qmp { ref command, ref arguments, unsafe_: false }
+                if reach(command, arguments).is_some() =>
+            {
+                Err(refusal(command, arguments))
+            }
             Call::Ping if self.machine.came_up() => Ok("pong".into()),
             Call::Ping => {
                 self.wait_for(Until::Up, session, request);
@@ -63,7 +69,7 @@ impl Supervisor<'_> {
             Call::Qmp { .. } if !self.qemu.monitor.has_room() => {
                 Err(Error::conflict("too many QMP commands wait for QEMU's answer"))
             }
-            Call::Qmp { command, arguments } => {
+            Call::Qmp { command, arguments, .. } => {
                 let asker = Asker::Client { session, request };
                 let news = self.qemu.monitor.execute(asker, &command, arguments);
                 self.hear(news);
@@ -118,4 +124,11 @@ impl Supervisor<'_> {
             self.sessions.answer(session, request.as_ref(), answer());
         }
     }
+}
+
+/// The refusal of a command that reaches the host, where that is not said to be meant.
+fn refusal(command: &str, arguments: &Map<String, Value>) -> Error {
+    let why = reach(command, arguments).unwrap_or_default();
+    Error::permission(format!("{} is refused: {why}", quote(command)))
+        .hint("if that is meant, --unsafe says so, in the protocol {\"unsafe\":true}")
 }

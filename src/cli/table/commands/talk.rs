@@ -63,21 +63,23 @@ pub(super) const QMP: Command = Command {
     summary: "send a QMP command to QEMU",
     about: "\
 Prints QEMU's answer as JSON, or with -o columns of it, a line for each item of
-a list; an error of QEMU's is an error here, too. The value of KEY=VALUE is a
-text, that of KEY:=JSON any JSON. The whole request may be given as one JSON
-object instead.",
+a list; an error of QEMU's is an error here, too. KEY=VALUE is of the type that
+QEMU's schema says, KEY:=JSON any JSON, and a dotted key goes into an object. A
+whole request may be one JSON object; - reads such requests, one a line, and
+prints an answer a line. A command that reaches files or programs of the host is
+refused: maqet(1) lists them.",
     operands: &[
         VM,
-        Operand { name: "COMMAND|JSON", arity: Arity::One },
+        Operand { name: "COMMAND|JSON|-", arity: Arity::One },
         Operand { name: "KEY=VALUE|KEY:=JSON", arity: Arity::Any },
     ],
     definition: false,
-    flags: &[],
+    flags: &[(Flag::Unsafe, "what it reaches of the host is meant")],
     excludes: &[],
     objects: true,
     examples: &[
         ("qmp web query-status", "a command without arguments"),
-        ("qmp web set_link name=net0 up:=false", "a text and a JSON value"),
+        ("qmp web set_link name=net0 up=off", "a text, and a value that is true or false"),
         ("qmp web '{\"execute\":\"query-block\"}'", "a request word for word"),
     ],
 };
