@@ -134,8 +134,8 @@ impl Front {
             self.write();
         }
         drop(self.terminal.take());
-        if self.lost > 0 {
-            let lost = self.lost;
+        let lost = self.lost + self.waiting.len() as u64;
+        if lost > 0 {
             let _ = writeln!(
                 io::stderr(),
                 "maqet: {lost} bytes of the console were not read in time; \"maqet logs\" has them"
