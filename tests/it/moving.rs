@@ -103,10 +103,11 @@ fn every_form_of_an_argument_reaches_qemu() {
         (
             json!([{ "serial": "file:s,x.log" }, { "monitor": "unix:./m,server,nowait" },
                 { "qmp": "unix:./q,server=on,wait=off" }, { "d": "guest_errors,unimp" },
-                { "D": "d,x.log" }, { "cpu": "max,-svm,+pku" }, { "parallel": "null" }]),
+                { "D": "d,x.log" }, { "cpu": "max,-svm,+pku" }, { "parallel": "null" },
+                { "debugcon": ["unix:a,b.sock", "server=on", "wait=off"] }]),
             json!({}),
             vec!["file:s,x.log", "unix:ROOT/m,server,nowait", "guest_errors,unimp",
-                "max,-svm,+pku"],
+                "max,-svm,+pku", "unix:a,,b.sock,server=on,wait=off"],
         ),
         // Those that are keys now.
         (
@@ -140,7 +141,8 @@ fn every_form_of_an_argument_reaches_qemu() {
         host.maqet(["stop", &name, "--force"]).exits(0);
     }
     // The file is the one that was named, comma and all.
-    assert!(host.vm_folder("vm2").join("s,x.log").exists());
+    let folder = host.vm_folder("vm2");
+    assert!(folder.join("s,x.log").exists() && folder.join("d,x.log").exists());
 }
 
 #[test]
