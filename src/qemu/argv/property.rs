@@ -2,56 +2,30 @@
 //!
 //! Definitions are made at random together with what QEMU must find. Their argv is read back by
 //! QEMU's own rules, written down once more: which options take the next word, that a comma ends a
-//! value and two are one, that the first key may be implied, and JSON. `made` has the items, `reader`
-//! the rules.
+//! value and two are one, that the first key may be implied, and JSON. `drives` and `made` have the
+//! items, `reader` the rules.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use proptest::test_runner::TestCaseResult;
 use serde_json::{Map, Value, json};
 
-use self::made::{Drive, Server, Texts, argument, card, drive, server, share, text, texts};
+use self::drives::{Drive, drive};
+use self::made::{Server, Texts, argument, card, server, share, text, texts};
 use self::reader::{Pairs, Read, count, one, one_json, pairs, read};
 use super::tests::argv;
 
+mod drives;
 mod made;
 mod reader;
-
-impl Drive {
-    /// Compares what QEMU is told with what was chosen.
-    fn holds(&self, place: usize, options: &[(String, Read)]) -> TestCaseResult {
-        let name = format!("disk-d{place}");
-        let node = one_json(options, "-blockdev", "node-name", &name);
-        let file =
-            self.file.clone().unwrap_or(format!("/vms/w b,c/disks/d{place}.{}", self.format));
-        prop_assert_eq!(&node["driver"], self.format);
-        prop_assert_eq!(&node["file"]["filename"], &json!(file));
-        prop_assert_eq!(&node["file"]["aio"], &json!(self.more[1]));
-        prop_assert_eq!(node["read-only"].as_bool().unwrap_or(false), self.readonly);
-        match &self.backing {
-            None => prop_assert!(node["backing"].is_null()),
-            Some((file, format)) => {
-                prop_assert_eq!(&node["backing"]["file"]["filename"], &json!(file));
-                prop_assert_eq!(&node["backing"]["driver"], &json!(format));
-            }
-        }
-        if self.interface == Some("none") {
-            return Ok(());
-        }
-        let device = one_json(options, "-device", "drive", &name);
-        prop_assert_eq!(&device["bootindex"], &json!(self.bootindex));
-        if self.interface != Some("nvme") || self.serial.is_some() {
-            prop_assert_eq!(&device["serial"], &json!(self.serial));
-        }
-        Ok(())
-    }
-}
 
 fn verbatim(text: &str) -> Option<Read> {
     Some(Read::Verbatim(text.to_owned()))
 }
 
 fn check(
+    machine: &str,
     texts: &Texts,
     screen: Option<&Server>,
     drives: &[Drive],
@@ -71,13 +45,15 @@ fn check(
         None => (None, None, None),
         Some((kernel, initrd, append)) => (Some(kernel), initrd.as_ref(), append.as_ref()),
     };
+    let cpu_model = texts.cpu_model.as_ref().filter(|_| machine != "none");
+    let vga = Some(texts.vga).filter(|_| ["q35", "pc"].contains(&machine));
     let display = screen
         .map(|(word, port, file)| json!({ (*word): { "port": port, "password_file": file } }));
     let argv = argv(json!({
-        "description": texts.description, "labels": texts.labels, "machine": "q35",
-        "cpu_model": texts.cpu_model, "cpu": texts.cpus, "memory": format!("{}B", texts.memory),
-        "kernel": kernel, "initrd": initrd, "append": append, "boot": { "menu": texts.menu },
-        "vga": texts.vga, "display": display, "storage": storage, "network": network, "arguments": items,
+        "description": texts.description, "labels": texts.labels, "machine": machine,
+        "cpu_model": cpu_model, "cpu": texts.cpus.item(), "memory": format!("{}B", texts.memory),
+        "kernel": kernel, "initrd": initrd, "append": append, "boot": { "menu": texts.menu, "order": texts.order },
+        "vga": vga, "display": display, "storage": storage, "network": network, "arguments": items,
         "args": texts.args,
     }));
     let (own, args) = argv.split_at(argv.len() - texts.args.len());
@@ -90,17 +66,31 @@ fn check(
     prop_assert_eq!(last, &expected[..]);
 
     let is = |name: &str| one(options, name).cloned();
-    prop_assert_eq!(is("-cpu"), verbatim(texts.cpu_model.as_deref().unwrap_or("max")));
+    let model = cpu_model.map_or("max", |model| model.as_str());
+    prop_assert_eq!(is("-cpu"), verbatim(model).filter(|_| machine != "none"));
+    let kind = vec![("type".to_owned(), machine.to_owned())];
+    prop_assert_eq!(is("-machine"), Some(Read::Pairs(kind)));
+    let shown = vga.filter(|vga| *vga != "none").and_then(verbatim);
+    prop_assert_eq!(is("-vga"), shown);
     prop_assert_eq!(is("-kernel"), kernel.and_then(|text| verbatim(text)));
     prop_assert_eq!(is("-initrd"), initrd.and_then(|text| verbatim(text)));
     prop_assert_eq!(is("-append"), append.and_then(|text| verbatim(text)));
-    let cpus = vec![("cpus".to_owned(), texts.cpus.to_string())];
-    prop_assert_eq!(is("-smp"), Some(Read::Pairs(cpus)));
+    prop_assert_eq!(is("-smp"), Some(Read::Pairs(texts.cpus.read())));
     let Some(Read::Verbatim(memory)) = is("-m") else { panic!("-m is missing") };
     let mebibytes = memory.strip_suffix('M').map(|count| count.parse::<u64>().unwrap() << 20);
     let bytes = memory.strip_suffix('B').map(|count| count.parse().unwrap());
     prop_assert_eq!(mebibytes.or(bytes), Some(texts.memory));
-    prop_assert_eq!(count(options, "-boot"), usize::from(texts.menu.is_some()));
+    let menu = texts.menu.map(|menu| ("menu", if menu { "on" } else { "off" }));
+    let order = texts.order.as_deref().map(|order| ("order", order));
+    let boot: Pairs = order
+        .into_iter()
+        .chain(menu)
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    prop_assert_eq!(
+        is("-boot"),
+        Some(Read::Pairs(boot)).filter(|read| *read != Read::Pairs(vec![]))
+    );
 
     if let Some((word, port, file)) = screen {
         prop_assert_eq!(
@@ -220,6 +210,7 @@ proptest! {
 
     #[test]
     fn qemu_reads_every_value_that_went_in_and_nothing_else(
+        machine in select(vec!["q35", "pc", "microvm", "none"]),
         texts in texts(),
         screen in server(),
         drives in vec(drive(), 0..4),
@@ -234,7 +225,19 @@ proptest! {
             prop_assert_eq!(is_read.is_ok(), expected.is_some(), "{}: {:?}", item, is_read);
             accepted.extend(expected.map(|read| (item, read)));
         }
-        check(&texts, screen.as_ref(), &drives, &shares, &cards, &accepted)?;
+        let drives: Vec<Drive> = drives.into_iter().map(|drive| drive.on(machine)).collect();
+        let (mut shares, mut cards) = (shares, cards);
+        match machine {
+            "none" => {
+                shares.clear();
+                cards.clear();
+            }
+            "microvm" => cards.iter_mut().for_each(|(item, _)| {
+                item.insert("model".to_owned(), json!("virtio"));
+            }),
+            _ => {}
+        }
+        check(machine, &texts, screen.as_ref(), &drives, &shares, &cards, &accepted)?;
     }
 
     #[test]

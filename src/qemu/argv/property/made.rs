@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 use serde_json::{Map, Value, json};
 
 use super::reader::{Pairs, Read, flat};
@@ -45,7 +45,7 @@ pub(super) fn text() -> impl Strategy<Value = String> {
     vec(piece, 0..6).prop_map(|pieces| pieces.concat())
 }
 
-fn path() -> impl Strategy<Value = String> {
+pub(super) fn path() -> impl Strategy<Value = String> {
     text().prop_map(|text| format!("/{text}x"))
 }
 
@@ -99,10 +99,12 @@ pub(super) fn argument() -> impl Strategy<Value = Item> {
         };
         (item, Some((format!("-{name}"), Read::Bare)))
     });
-    let verbatim = (select(vec!["append", "kernel", "loadvm"]), text()).prop_map(|(name, text)| {
-        let read = Read::Verbatim(text.clone());
-        (json!({ name: text }), Some((format!("-{name}"), read)))
-    });
+    let verbatim = (select(vec!["append", "kernel", "loadvm", "serial", "cpu"]), text()).prop_map(
+        |(name, text)| {
+            let read = Read::Verbatim(text.clone());
+            (json!({ name: text }), Some((format!("-{name}"), read)))
+        },
+    );
     let option = || select(vec!["device", "object", "netdev", "chardev", "global", "rtc"]);
     let nested = (option(), properties()).prop_map(|(name, map)| {
         let mut pairs = Vec::new();
@@ -141,71 +143,6 @@ pub(super) fn argument() -> impl Strategy<Value = Item> {
         (json!({ name: words }), read)
     });
     prop_oneof![1 => bare, 2 => verbatim, 3 => nested, 3 => first, 1 => list]
-}
-
-/// What of an item of `storage` can be chosen by itself.
-#[derive(Clone, Debug)]
-pub(super) struct Drive {
-    pub(super) interface: Option<&'static str>,
-    pub(super) format: &'static str,
-    pub(super) file: Option<String>,
-    pub(super) backing: Option<(String, &'static str)>,
-    pub(super) serial: Option<String>,
-    pub(super) more: [Option<&'static str>; 2],
-    pub(super) readonly: bool,
-    pub(super) bootindex: Option<u32>,
-}
-
-pub(super) fn drive() -> impl Strategy<Value = Drive> {
-    let formats = || select(vec!["qcow2", "raw", "vdi", "vhdx", "vpc", "vmdk"]);
-    let interface = select(vec!["virtio", "scsi", "sata", "nvme", "usb", "none"]);
-    let serial = text().prop_filter("1 to 20 bytes", |text| (1..=20).contains(&text.len()));
-    let cache = select(vec!["writeback", "none", "writethrough", "directsync", "unsafe"]);
-    let chosen = (
-        option::of(interface),
-        formats(),
-        option::of(path()),
-        option::of((path(), formats())),
-        option::of(serial),
-        (option::of(cache), option::of(select(vec!["threads", "io_uring"]))),
-        any::<bool>(),
-        option::of(0..1000_u32),
-    );
-    chosen.prop_map(
-        |(interface, format, file, backing, serial, (cache, aio), readonly, bootindex)| {
-            let is_written = format == "qcow2" || format == "raw";
-            let is_device = interface != Some("none");
-            let file = file.or_else(|| (!is_written).then(|| "/f,id=g".to_owned()));
-            Drive {
-                interface: if interface == Some("sata") && (readonly || !is_written) {
-                    Some("scsi")
-                } else {
-                    interface
-                },
-                format,
-                file,
-                backing: backing.filter(|_| format == "qcow2"),
-                serial: serial.filter(|_| is_device),
-                more: [cache, aio],
-                readonly: readonly || !is_written,
-                bootindex: bootindex.filter(|_| is_device),
-            }
-        },
-    )
-}
-
-impl Drive {
-    pub(super) fn item(&self, place: usize) -> Value {
-        let is_written = self.format == "qcow2" || self.format == "raw";
-        let (backing_file, backing_format) = self.backing.clone().unzip();
-        json!({
-            "name": format!("d{place}"), "interface": self.interface, "type": self.format,
-            "media": "disk", "file": self.file, "backing_file": backing_file,
-            "backing_format": backing_format, "serial": self.serial, "cache": self.more[0],
-            "aio": self.more[1], "readonly": self.readonly, "bootindex": self.bootindex,
-            "size": is_written.then_some("1G"),
-        })
-    }
 }
 
 /// A card as an item of `network`, and what QEMU must read of its network.
@@ -279,35 +216,85 @@ pub(super) struct Texts {
     pub(super) cpu_model: Option<String>,
     pub(super) direct: Option<(String, Option<String>, Option<String>)>,
     pub(super) args: Vec<String>,
-    pub(super) cpus: u32,
+    pub(super) cpus: Cpus,
     pub(super) memory: u64,
     pub(super) menu: Option<bool>,
+    pub(super) order: Option<String>,
     pub(super) vga: &'static str,
+}
+
+/// A count, or sockets, cores and threads.
+#[derive(Clone, Debug)]
+pub(super) enum Cpus {
+    Count(u32),
+    Topology([u32; 3]),
+}
+
+const LEVELS: [&str; 3] = ["sockets", "cores", "threads"];
+
+impl Cpus {
+    pub(super) fn item(&self) -> Value {
+        match self {
+            Cpus::Count(count) => json!(count),
+            Cpus::Topology(counts) => LEVELS
+                .iter()
+                .zip(counts)
+                .map(|(name, count)| (*name, *count))
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
+                .collect::<Value>(),
+        }
+    }
+
+    /// What QEMU must read.
+    pub(super) fn read(&self) -> Pairs {
+        match self {
+            Cpus::Count(count) => vec![("cpus".to_owned(), count.to_string())],
+            Cpus::Topology(counts) => {
+                let named = LEVELS.iter().zip(counts);
+                named.map(|(name, count)| ((*name).to_owned(), count.to_string())).collect()
+            }
+        }
+    }
+}
+
+fn cpus() -> impl Strategy<Value = Cpus> {
+    let level = || 1..=16_u32;
+    prop_oneof![
+        (1..=4096_u32).prop_map(Cpus::Count),
+        (level(), level(), level()).prop_map(|(a, b, c)| Cpus::Topology([a, b, c])),
+    ]
 }
 
 pub(super) fn texts() -> impl Strategy<Value = Texts> {
     let model =
         text().prop_filter("a model", |text| !text.is_empty() && !text.contains([',', '\n']));
+    let letters: Vec<char> = ('a'..='p').collect();
+    let order = subsequence(letters, 1..=16).prop_shuffle();
+    let order = order.prop_map(|letters| letters.into_iter().collect());
     (
         text(),
         btree_map(text(), text(), 0..3),
         option::of(model),
         option::of((path(), option::of(path()), option::of(text()))),
         vec(text(), 0..3),
-        (1..=4096_u32, 1..1_u64 << 50, option::of(any::<bool>())),
+        (cpus(), 1..1_u64 << 50, option::of(any::<bool>()), option::of(order)),
         select(vec!["std", "none", "virtio", "cirrus", "qxl", "vmware"]),
     )
         .prop_map(
-            |(description, labels, cpu_model, direct, args, (cpus, memory, menu), vga)| Texts {
-                description,
-                labels,
-                cpu_model,
-                direct,
-                args,
-                cpus,
-                memory,
-                menu,
-                vga,
+            |(description, labels, cpu_model, direct, args, (cpus, memory, menu, order), vga)| {
+                Texts {
+                    description,
+                    labels,
+                    cpu_model,
+                    direct,
+                    args,
+                    cpus,
+                    memory,
+                    menu,
+                    order,
+                    vga,
+                }
             },
         )
 }
