@@ -1,0 +1,137 @@
+//! What lies in the two folders of one VM: that which keeps what happened, and that which keeps what is
+//! now.
+//!
+//! Which folders these are is decided by [`super::Folders`].
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::private::{check_private, make_private};
+use crate::sys;
+
+/// The longest path of a socket address, in bytes (unix(7): 108 with the closing zero byte).
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// The name of the image of the firmware's variables, in the VM's folder.
+pub(crate) const VARIABLES: &str = "firmware-vars.qcow2";
+
+/// The folder of one VM that keeps what happened: `<data>/vms/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VmFolder(pub(super) PathBuf);
+
+impl VmFolder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    pub(crate) fn guard(&self) -> PathBuf {
+        self.0.join("guard")
+    }
+
+    pub(crate) fn disks(&self) -> PathBuf {
+        self.0.join("disks")
+    }
+
+    /// The image of its firmware's variables.
+    pub(crate) fn variables(&self) -> PathBuf {
+        self.0.join(VARIABLES)
+    }
+
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.0.join("runs.ndjson")
+    }
+
+    pub(crate) fn log(&self, log: Log) -> PathBuf {
+        self.0.join(log.file_name())
+    }
+}
+
+/// The three logs of a VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Log {
+    Qemu,
+    Runner,
+    Console,
+}
+
+impl Log {
+    pub(crate) const ALL: [Log; 3] = [Log::Qemu, Log::Runner, Log::Console];
+
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Log::Qemu => "qemu.log",
+            Log::Runner => "runner.log",
+            Log::Console => "console.log",
+        }
+    }
+}
+
+/// A log's previous part, where rotation put it.
+pub(crate) fn rotated(log: &Path) -> PathBuf {
+    log.with_extension("log.1")
+}
+
+/// The folder of one live VM that keeps what is now: `<runtime>/<id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RuntimeFolder(pub(super) PathBuf);
+
+impl RuntimeFolder {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn secret(&self) -> PathBuf {
+        self.0.join("secret")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.0.join("ipc.sock")
+    }
+
+    pub(crate) fn status(&self) -> PathBuf {
+        self.0.join("status")
+    }
+
+    /// What the VM was started with: the definition that its runner was handed.
+    pub(crate) fn definition(&self) -> PathBuf {
+        self.0.join("definition")
+    }
+
+    /// Binds or connects the socket by a path that fits into its address, through the folder's
+    /// descriptor where the real one is too long.
+    pub(crate) fn with_socket_address<T>(
+        &self,
+        action: impl FnOnce(&Path) -> std::io::Result<T>,
+    ) -> std::io::Result<T> {
+        let path = self.socket();
+        if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
+            return action(&path);
+        }
+        let folder = std::fs::File::open(&self.0)?;
+        action(&sys::short_path(&folder).join("ipc.sock"))
+    }
+
+    /// Makes this very folder again where it was removed, with its parents.
+    pub(crate) fn remake(&self) -> Result<()> {
+        make_private(self.0.parent().unwrap_or(Path::new("/")))?;
+        make_private(&self.0)
+    }
+
+    /// Removes what a runner puts here, and the folder. Only a holder of the VM's lock calls this;
+    /// a folder that is not safely ours is left alone.
+    pub(crate) fn remove(&self) {
+        if check_private(&self.0).is_err() {
+            return;
+        }
+        let replaced = [self.status(), self.definition()];
+        let half = replaced.iter().map(|path| path.with_extension("new")).collect::<Vec<_>>();
+        for file in [self.secret(), self.socket()].iter().chain(&replaced).chain(&half) {
+            let _ = std::fs::remove_file(file);
+        }
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
