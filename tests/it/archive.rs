@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::copy::{folders, names, qemu_img, raw, show, traced, with_web};
+use crate::copy::{folders, names, qemu_img, raw, show, with_web};
 use crate::full_disk::{Disk, assert_told};
 use crate::harness::{Host, Ran, run};
 
@@ -232,10 +232,10 @@ fn a_signal_leaves_neither_half_an_archive_nor_half_a_vm() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let how = format!("fsync:signal={signal}:when=1");
         let export = ["export", "web", "other.tar", "-q"];
-        let ran = traced(&host, "fsync", &how, &export);
+        let ran = host.tampered(&[&how], &export);
         assert_eq!(ran.code, code, "{}", ran.stderr);
         assert_eq!(files(), there);
-        let ran = traced(&host, "fsync", &how, &["import", "web.tar", "new", "--trust"]);
+        let ran = host.tampered(&[&how], &["import", "web.tar", "new", "--trust"]);
         assert_eq!(ran.code, code, "{}", ran.stderr);
         assert_eq!((names(&host).as_str(), folders(&host)), ("web\n", before.clone()));
         // One that waits for an archive which does not come.
@@ -258,7 +258,7 @@ fn an_import_that_is_killed_anywhere_is_there_or_not_and_doctor_names_what_is_le
     let own = host.vm_folder("web");
     for number in 1.. {
         let how = format!("{calls}:signal=KILL:when={number}");
-        let ran = traced(&host, calls, &how, &["import", "web.tar", "new", "--trust"]);
+        let ran = host.tampered(&[&how], &["import", "web.tar", "new", "--trust"]);
         match names(&host).as_str() {
             "web\n" => {}
             "new\nweb\n" => {

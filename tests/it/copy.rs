@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::full_disk::{Disk, assert_told};
-use crate::harness::{Host, Ran, run};
+use crate::harness::{Host, run};
 
 /// The bytes of a file by which a copy is known.
 const MARK: &[u8] = b"what the guest wrote";
@@ -139,13 +139,6 @@ fn an_image_that_names_what_it_stands_on_by_a_relative_path_is_mended_in_the_cop
     assert_eq!(info["backing-filename"], json!(path("base.raw")));
 }
 
-/// Runs maqet under strace, which does `how` to its system calls.
-pub(crate) fn traced(host: &Host, calls: &str, how: &str, words: &[&str]) -> Ran {
-    let mut strace = host.command("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
-    run(strace.args(["-e", &format!("inject={how}")]).arg(Host::binary()).args(words))
-}
-
 #[test]
 fn a_signal_in_the_middle_of_a_clone_leaves_nothing_and_is_the_exit_code() {
     let host = with_web();
@@ -153,7 +146,7 @@ fn a_signal_in_the_middle_of_a_clone_leaves_nothing_and_is_the_exit_code() {
     for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 143)] {
         for call in ["copy_file_range", "fsync"] {
             let how = format!("{call}:signal={signal}:when=1");
-            let ran = traced(&host, call, &how, &["clone", "web", "copy"]).exits(code);
+            let ran = host.tampered(&[&how], &["clone", "web", "copy"]).exits(code);
             assert!(ran.stdout.is_empty() && ran.stderr.contains("cannot clone"), "{}", ran.stderr);
             assert_eq!((names(&host).as_str(), folders(&host)), ("web\n", before.clone()));
         }
@@ -169,7 +162,7 @@ fn a_clone_that_is_killed_anywhere_is_there_or_not_and_doctor_names_what_is_left
     let (mut killed, mut stray) = (0, 0);
     for number in 1.. {
         let how = format!("{calls}:signal=KILL:when={number}");
-        let ran = traced(&host, calls, &how, &["clone", "web", "copy"]);
+        let ran = host.tampered(&[&how], &["clone", "web", "copy"]);
         let there = names(&host);
         match there.as_str() {
             "web\n" => {}

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Host, Ran, run};
+use crate::harness::{Host, run};
 
 fn add(host: &Host, name: &str, more: &[&str]) {
     let words = ["add", name, "--accel", "tcg", "--memory", "64M"];
@@ -157,14 +157,6 @@ fn an_image_that_names_a_foreign_file_does_not_reach_a_running_qemu() {
     host.maqet(["stop", "web", "--force"]).exits(0);
 }
 
-/// A command under strace, which kills it at the N-th of these calls.
-fn killed_at(host: &Host, call: &str, number: u32, words: &[&str]) -> Ran {
-    let how = format!("inject={call}:signal=KILL:when={number}");
-    let mut strace = host.command("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &how]);
-    run(strace.arg(Host::binary()).args(words))
-}
-
 #[test]
 fn a_kill_at_any_step_leaves_the_old_disks_or_the_new_and_no_file_that_nobody_knows() {
     let host = Host::new();
@@ -174,7 +166,8 @@ fn a_kill_at_any_step_leaves_the_old_disks_or_the_new_and_no_file_that_nobody_kn
         for number in 1.. {
             // Of a class with hundreds of calls a few.
             let number = if call == "openat" { number * 9 } else { number };
-            let ran = killed_at(&host, call, number, &["disk", "add", "web", "name=a,size=1M"]);
+            let how = format!("{call}:signal=KILL:when={number}");
+            let ran = host.tampered(&[&how], &["disk", "add", "web", "name=a,size=1M"]);
             let listed = disks(&host, "web");
             let folder = host.vm_folder("web").join("disks");
             let left: Vec<String> = std::fs::read_dir(&folder)

@@ -100,6 +100,20 @@ impl Host {
         run(&mut command)
     }
 
+    /// Runs maqet under strace, which tampers with its system calls and with those of what it starts:
+    /// `fsync:signal=KILL:when=3`, `pwrite64,fsync:error=ENOSPC`.
+    pub(crate) fn tampered(&self, tampering: &[&str], words: &[&str]) -> Ran {
+        let calls = tampering.iter().filter_map(|how| how.split(':').next());
+        let mut strace = self.command("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e"]);
+        let calls = calls.collect::<Vec<_>>().join(",");
+        strace.arg(format!("trace={}", if calls.is_empty() { "none" } else { &calls }));
+        for how in tampering {
+            strace.args(["-e", &format!("inject={how}")]);
+        }
+        run(strace.arg(Host::binary()).args(words))
+    }
+
     /// Runs a shell script in which `maqet` is the binary.
     pub(crate) fn shell(&self, script: &str) -> Ran {
         let mut command = self.command("sh");

@@ -101,16 +101,6 @@ fn whichever_page_is_overwritten_a_listing_is_whole_or_refused() {
     host.maqet(["ls"]).exits(0);
 }
 
-/// Runs maqet under strace, which tampers with its system calls.
-fn tampered(host: &Host, tampering: &[&str], words: &[&str]) -> Ran {
-    let mut strace = host.command("strace");
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=statfs,pwrite64,fsync,unlink"]);
-    for how in tampering {
-        strace.args(["-e", &format!("inject={how}")]);
-    }
-    run(strace.arg(Host::binary()).args(words))
-}
-
 /// Has statfs tell of a file system of this type: NFS.
 const NETWORK: &str = "statfs:poke_exit=@arg2=6969000000000000";
 const ADD: [&str; 6] = ["add", "db", "--accel", "tcg", "--machine", "none"];
@@ -125,16 +115,16 @@ fn is_wal(host: &Host) -> bool {
 #[test]
 fn on_a_network_a_database_has_no_memory_to_share_and_the_next_writer_sees_to_it() {
     let host = Host::new();
-    tampered(&host, &[NETWORK], &ADD).exits(0);
+    host.tampered(&[NETWORK], &ADD).exits(0);
     assert!(!is_wal(&host));
-    assert_eq!(tampered(&host, &[NETWORK], &["ls", "-o", "name"]).exits(0).stdout, "db\n");
+    assert_eq!(host.tampered(&[NETWORK], &["ls", "-o", "name"]).exits(0).stdout, "db\n");
     assert_eq!(host.maqet(["ls", "-o", "name"]).exits(0).stdout, "db\n");
     assert!(!is_wal(&host), "a reader has switched it");
     host.add_bare("web");
     let local = is_wal(&host);
-    tampered(&host, &[NETWORK], &["ls"]).exits(0);
+    host.tampered(&[NETWORK], &["ls"]).exits(0);
     assert_eq!(is_wal(&host), local, "a reader has switched it");
-    tampered(&host, &[NETWORK], &["rm", "db", "-y"]).exits(0);
+    host.tampered(&[NETWORK], &["rm", "db", "-y"]).exits(0);
     assert!(!is_wal(&host));
     assert_eq!(host.maqet(["ls", "-o", "name"]).exits(0).stdout, "web\n");
 }
@@ -147,7 +137,7 @@ fn a_first_use_that_is_killed_at_any_of_its_writes_is_in_nobodys_way() {
                 let host = Host::new();
                 let kill = format!("{call}:signal=KILL:when={at}");
                 let tampering = [kill.as_str(), NETWORK];
-                let added = tampered(&host, &tampering[..1 + usize::from(network)], &ADD);
+                let added = host.tampered(&tampering[..1 + usize::from(network)], &ADD);
                 let listed = host.maqet(["ls", "-o", "name"]).exits(0).stdout;
                 if added.code == 0 {
                     assert_eq!(listed, "db\n");
@@ -184,7 +174,7 @@ const READ_ONLY: &str = "mount --bind $D $D; mount -o remount,ro,bind $D;";
 fn on_read_only_media_everything_can_be_read_and_a_write_says_why_not() {
     for network in [false, true] {
         let host = Host::new();
-        tampered(&host, &[NETWORK][..usize::from(network)], &ADD).exits(0);
+        host.tampered(&[NETWORK][..usize::from(network)], &ADD).exits(0);
         let before = std::fs::read(host.data().join("maqet.db")).unwrap();
         let script = format!("{READ_ONLY} maqet show db");
         let Some(ran) = mounting(&host, &script) else { return };
