@@ -117,7 +117,8 @@ fn while_an_image_is_copied_the_runner_answers_and_whoever_starts_the_vm_waits()
     for (start, said) in starts.iter_mut().zip(&mut said) {
         let mut more = String::new();
         said.read_to_string(&mut more).unwrap();
-        assert_eq!((start.wait().unwrap().success(), more.as_str()), (true, ""));
+        assert!(more.is_empty() || more.starts_with("maqet: copying vm: 100 %, "), "{more}");
+        assert!(start.wait().unwrap().success());
     }
     assert_eq!(host.state("vm"), "paused");
 }
