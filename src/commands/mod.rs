@@ -13,6 +13,7 @@ mod clone;
 mod cmdline;
 mod console;
 mod context;
+mod db;
 mod device;
 mod difference;
 mod disk;
@@ -131,6 +132,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::SnapshotRm => snapshot::rm(&Context::new(invocation)?),
         Verb::Cmdline => cmdline::cmdline(&Context::new(invocation)?),
         Verb::Batch => batch::batch(&Context::new(invocation)?),
+        Verb::DbBackup => db::backup(&Context::new(invocation)?),
+        Verb::DbRestore => db::restore(&Context::new(invocation)?),
         Verb::Doctor => doctor::doctor(&Context::new(invocation)?),
     }
 }

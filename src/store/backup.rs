@@ -1,5 +1,5 @@
-//! The copy that is kept of a database before it is migrated, beside it:
-//! `maqet.db.v1-20260131T123456.789Z.bak`.
+//! Copies of a database: where a person wants one, and the one that is kept beside it before it is
+//! migrated or replaced, `maqet.db.v1-20260131T123456.789Z.bak`.
 //!
 //! It is whole or it is not there: SQLite makes it under another name, it is written out to the
 //! disk, and then it is renamed, never over another one. Nothing here removes a finished copy.
@@ -7,12 +7,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::disk::{beside, private};
+use super::disk::{self, beside, private};
 use super::failure::{failure, shown};
 use crate::backoff::retry;
 use crate::error::{Error, Result};
@@ -22,11 +22,12 @@ use crate::time::Timestamp;
 /// How long we look for a name that is free: a new one comes with every millisecond.
 const NAMING: Duration = Duration::from_secs(1);
 
-/// Copies the database, which is of `version`. The caller holds the creation lock.
+/// Copies the database, which is of `version`, before something is done to it that could go wrong; the
+/// path of the copy. The caller holds the creation lock.
 ///
 /// # Errors
 /// As the file system or SQLite has it; then no copy is there, nor a part of one.
-pub(super) fn make(path: &Path, db: &Connection, version: i64) -> Result<()> {
+pub(super) fn make(path: &Path, db: &Connection, version: i64) -> Result<PathBuf> {
     let unfinished = beside(path, ".bak.tmp");
     clear(&unfinished);
     let outcome = copy(path, db, &unfinished).and_then(|()| {
@@ -36,12 +37,44 @@ pub(super) fn make(path: &Path, db: &Connection, version: i64) -> Result<()> {
     outcome.map_err(|error| {
         clear(&unfinished);
         let hint = error.hint.clone().unwrap_or_else(|| "make room for a copy beside it".into());
-        error.hint(format!("{hint}; it was not migrated, and is as it was"))
+        error.hint(format!("{hint}; nothing was done to it"))
     })
 }
 
+/// Copies the database to `target`, which must not be there yet, with mode 0600.
+///
+/// # Errors
+/// [`Kind::Conflict`](crate::error::Kind::Conflict) where something is there already; as the file
+/// system or SQLite has it, and then no copy is there, nor a part of one.
+pub(super) fn to(path: &Path, db: &Connection, target: &Path) -> Result<()> {
+    let taken = || {
+        Error::conflict(format!("there is a file {} already", shown(target)))
+            .hint("a backup is never written over: choose another name")
+    };
+    if fs::symlink_metadata(target).is_ok() {
+        return Err(taken());
+    }
+    let unfinished = beside(target, ".tmp");
+    // One that reads is held to it; here another file is written, and the database is not.
+    db.pragma_update(None, "query_only", false)
+        .map_err(|error| failure("back up", path, &error))?;
+    let cannot = |error: io::Error| Error::io(format!("make {}", shown(target)), &error);
+    copy(path, db, &unfinished)
+        .and_then(|()| match disk::rename_new(&unfinished, target, sys::rename_new) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(taken()),
+            other => other.and_then(|()| sync_folder(target)).map_err(cannot),
+        })
+        .inspect_err(|_| clear(&unfinished))
+}
+
 fn doing(path: &Path) -> String {
-    format!("back up the database {} before its migration", shown(path))
+    format!("back up the database {}", shown(path))
+}
+
+/// Has the folder of a file know it, on the disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// What a copy that was cut short may have left. Where it stays, the next step says why.
@@ -68,28 +101,20 @@ fn keep(
     unfinished: &Path,
     version: i64,
     rename_new: fn(&Path, &Path) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<PathBuf> {
     let renamed = retry(Instant::now() + NAMING, || {
         let now = Timestamp::now().to_string().replace(['-', ':'], "");
         let name = beside(path, &format!(".v{version}-{now}.bak"));
-        let outcome = match rename_new(unfinished, &name) {
-            // A file system that cannot do this in one step, such as NFS. Only a holder of the
-            // creation lock makes such a file.
-            Err(error) if error.kind() == ErrorKind::InvalidInput => {
-                match fs::symlink_metadata(&name) {
-                    Ok(_) => Err(ErrorKind::AlreadyExists.into()),
-                    Err(_) => fs::rename(unfinished, &name),
-                }
-            }
-            other => other,
-        };
+        // Only a holder of the creation lock makes such a file.
+        let outcome = disk::rename_new(unfinished, &name, rename_new);
         match outcome {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
-            other => Some(other),
+            other => Some(other.map(|()| name)),
         }
     });
-    renamed.unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))?;
-    File::open(path.parent().unwrap_or(path))?.sync_all()
+    let name = renamed.unwrap_or_else(|| Err(ErrorKind::AlreadyExists.into()))?;
+    sync_folder(&name)?;
+    Ok(name)
 }
 
 #[cfg(test)]

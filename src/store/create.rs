@@ -76,7 +76,8 @@ fn may_lack_memory(place: Place, error: &Error) -> bool {
     place.journal == journal::ANYWHERE && error.kind == Kind::Failed
 }
 
-fn read_only(path: &Path) -> Error {
+/// The refusal to write where the file system forbids it.
+pub(super) fn read_only(path: &Path) -> Error {
     let why = "its file system is read-only";
     Error::permission(format!("cannot write to the database {}: {why}", shown(path)))
         .hint("mount it writable, or name another folder with --data-dir")

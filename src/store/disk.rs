@@ -3,7 +3,7 @@
 //! Nothing here knows what is in a database, nor opens one that holds something: that is SQLite's.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,24 @@ pub(super) fn touch(path: &Path) -> io::Result<()> {
     match private(path, OpenOptions::new().create_new(true)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other.map(|_| ()),
+    }
+}
+
+/// Gives a file another name, never over another one, by what does so in one step where the file
+/// system can; NFS and some others cannot.
+pub(super) fn rename_new(
+    from: &Path,
+    to: &Path,
+    in_one_step: fn(&Path, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    match in_one_step(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            match fs::symlink_metadata(to) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => fs::rename(from, to),
+            }
+        }
+        other => other,
     }
 }
 

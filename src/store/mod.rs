@@ -12,6 +12,7 @@ mod failure;
 mod files;
 mod journal;
 mod open;
+mod restore;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -78,14 +79,29 @@ impl Store {
     /// # Errors
     /// `Failed` where something is damaged, in SQLite's words.
     pub(crate) fn check_integrity(&self) -> Result<()> {
-        let said: String =
-            self.read(|db| db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
-        if said == "ok" {
-            return Ok(());
+        match self.read(open::quick_check)? {
+            None => Ok(()),
+            Some(said) => Err(open::damaged(&self.path, &said)),
         }
-        let path = failure::shown(&self.path);
-        Err(Error::failed(format!("the database {path} is damaged: {said}"))
-            .hint("put a backup in its place; running VMs are not harmed"))
+    }
+
+    /// Makes a copy of the whole database in `target`, which must not be there yet, mode 0600. Who
+    /// uses the database meanwhile is not held up.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`](crate::error::Kind::Conflict) where something is there already; else no copy
+    /// is there, nor a part of one.
+    pub(crate) fn back_up(&self, target: &Path) -> Result<()> {
+        backup::to(&self.path, &self.db, target)
+    }
+
+    /// Puts a backup in the place of the database, which commands may be using; what was there before
+    /// is kept beside it: its path.
+    ///
+    /// # Errors
+    /// For what is no backup of ours, or a damaged one; nothing has been changed then.
+    pub(crate) fn restore(path: &Path, source: &Path) -> Result<Option<PathBuf>> {
+        restore::restore(path, journal::place(path), source, schema::VERSION)
     }
 
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {

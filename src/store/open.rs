@@ -21,7 +21,7 @@ use super::disk::beside;
 use super::failure::{failure, shown};
 use super::journal::Place;
 use super::schema::{self, APPLICATION_ID, Identity};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::sys;
 
 /// How long SQLite waits for another writer. A write of ours takes less than 50 ms.
@@ -217,6 +217,79 @@ fn complete(path: &Path, suffix: &str) -> Result<()> {
         shown(path)
     ))
     .hint("mount it writable once and run \"maqet ls\", or copy the whole folder elsewhere"))
+}
+
+/// A whole backup to read from, of ours and at most of version `newest`, and its version. Its file
+/// stands by itself: what lies in a `-wal` beside it would be missed.
+pub(super) fn backup(path: &Path, newest: i64) -> Result<(Connection, i64)> {
+    if look(path, newest)? == Seen::Nothing {
+        return Err(Error::not_found(format!("there is no backup in {}", shown(path))));
+    }
+    for suffix in ["-wal", "-journal"] {
+        if fs::metadata(beside(path, suffix)).is_ok_and(|file| file.len() > 0) {
+            let error = format!("{} is in use: it has a {suffix} file beside it", shown(path));
+            return Err(Error::conflict(error)
+                .hint("\"maqet db backup\" makes a copy of a database that is in use"));
+        }
+    }
+    let found = connect_unchanging(path, newest)?;
+    match quick_check(&found.0) {
+        Ok(None) => Ok(found),
+        Ok(Some(said)) => Err(damaged(path, &said)),
+        Err(error) => Err(failure("read", path, &error)),
+    }
+}
+
+/// What SQLite finds wrong when it looks through a whole file.
+pub(super) fn quick_check(db: &Connection) -> rusqlite::Result<Option<String>> {
+    let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((said != "ok").then_some(said))
+}
+
+/// The refusal of a database in which [`quick_check`] has found something.
+pub(super) fn damaged(path: &Path, said: &str) -> Error {
+    Error::failed(format!("the database {} is damaged: {said}", shown(path)))
+        .hint("\"maqet db restore\" puts a backup in its place; running VMs are not harmed")
+}
+
+/// What SQLite can make of a file that lies where the database is to be.
+#[derive(Debug)]
+pub(super) enum Standing {
+    Nothing,
+    Whole(Connection, i64),
+    /// A database of ours no longer, or not even a database.
+    Damaged,
+}
+
+/// Looks whether the database can be used, down to its last page.
+///
+/// # Errors
+/// For one of another program or of a newer maqet, which is no damage.
+pub(super) fn standing(path: &Path, newest: i64) -> Result<Standing> {
+    match immutable(path).and_then(|db| schema::identity(&db)) {
+        Ok(identity) if !identity.empty => {
+            let is_ours = identity.application_id == APPLICATION_ID;
+            if !is_ours || identity.version > newest {
+                accept(path, identity, newest)?;
+            }
+        }
+        _ => {}
+    }
+    match look(path, newest) {
+        Ok(Seen::Nothing) => return Ok(Standing::Nothing),
+        Ok(Seen::Database) => {}
+        Err(_) => return Ok(Standing::Damaged),
+    }
+    match connect(path, newest) {
+        Ok(None) => Ok(Standing::Nothing),
+        Ok(Some((db, version))) if matches!(quick_check(&db), Ok(None)) => {
+            Ok(Standing::Whole(db, version))
+        }
+        Ok(Some(_)) => Ok(Standing::Damaged),
+        // Locked, or without leave to read it: nothing is known of it then.
+        Err(error) if error.kind != Kind::Failed => Err(error),
+        Err(_) => Ok(Standing::Damaged),
+    }
 }
 
 /// SQLite does not say why it cannot open a file; the operating system does.

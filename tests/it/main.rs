@@ -23,6 +23,7 @@ mod completion;
 mod console;
 mod copy;
 mod crash;
+mod db;
 mod define;
 mod device;
 mod difference;

@@ -58,6 +58,8 @@ pub(crate) enum Verb {
     Import,
     Generate,
     Doctor,
+    DbBackup,
+    DbRestore,
     Batch,
     Help,
     /// A word of the program that maqet succeeds; see `cli::predecessor`.

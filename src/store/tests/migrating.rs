@@ -117,7 +117,7 @@ fn without_its_copy_a_migration_is_not_begun() {
     assert_eq!(error.kind, Kind::Failed);
     assert!(error.message.starts_with("cannot back up the database"), "{error}");
     assert!(error.message.contains("maqet.db"), "{error}");
-    assert!(error.hint.unwrap().contains("not migrated"));
+    assert!(error.hint.unwrap().contains("nothing was done to it"));
     assert_eq!((fs::read(&path).unwrap(), listing(folder.path())), (bytes, before));
     assert_eq!(read(&path, on(ON_DISK), STEPS).unwrap(), ["web"]);
     // What a killed copy left is in nobody's way.

@@ -4,6 +4,7 @@ mod at_once;
 mod journals;
 mod migrating;
 mod opening;
+mod restoring;
 mod rows;
 
 use std::fs;

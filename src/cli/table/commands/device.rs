@@ -25,9 +25,9 @@ pub(super) const ADD: Command = Command {
     group: Group::Parts,
     summary: "plug a device into a VM that runs",
     about: "\
-DRIVER is QEMU's name of it, KEY=VALUE its properties, id among them; or --net with
-a network card. A PCI device that names no bus gets a free port. It is gone with
-this run: the definition does not change. Prints the id.",
+DRIVER is QEMU's name of it, KEY=VALUE its properties, id among them; or --net
+with a network card. A PCI device that names no bus gets a free port. It is gone
+with this run: the definition does not change. Prints the id.",
     operands: &[VM, Operand { name: "DRIVER|KEY=VALUE", arity: Arity::Any }],
     definition: false,
     flags: &[(Flag::Net, "a network card instead: user | tap,ifname=tap0")],
@@ -46,9 +46,9 @@ pub(super) const RM: Command = Command {
     group: Group::Parts,
     summary: "take a device from a VM that runs",
     about: "\
-The guest must let it go: 5 is the exit code where it has not in 30 s, or --timeout.
-A device that the VM was started with stays, unless it sits on a port. Disks have
-a command of their own, disk rm.",
+The guest must let it go: 5 is the exit code where it has not in 30 s, or
+--timeout. A device that the VM was started with stays, unless it sits on a
+port. Disks have a command of their own, disk rm.",
     operands: &[VM, Operand { name: "ID", arity: Arity::One }],
     definition: false,
     flags: &[],

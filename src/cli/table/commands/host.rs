@@ -129,6 +129,41 @@ when all has been answered: with 0, or as the replies that are errors say.",
     )],
 };
 
+const FILE: Operand = Operand { name: "FILE", arity: Arity::One };
+
+pub(super) const DB_BACKUP: Command = Command {
+    verb: Verb::DbBackup,
+    word: "db backup",
+    group: Group::Host,
+    summary: "make a copy of the database",
+    about: "\
+Every definition, in one file of mode 0600 that must not be there yet. Commands
+that use the database meanwhile are not held up. Images are not in it.",
+    operands: &[FILE],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: true,
+    examples: &[("db backup vms.db", "a copy, whatever else is being done")],
+};
+
+pub(super) const DB_RESTORE: Command = Command {
+    verb: Verb::DbRestore,
+    word: "db restore",
+    group: Group::Host,
+    summary: "put a copy of the database in its place",
+    about: "\
+What is defined then is what was defined when the copy was made. The database
+that was there is kept beside it, a damaged one too. VMs that run go on. Asks
+first on a terminal; elsewhere it wants -y.",
+    operands: &[FILE],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: true,
+    examples: &[("db restore vms.db -y", "from a copy that db backup made")],
+};
+
 pub(super) const HELP: Command = Command {
     verb: Verb::Help,
     word: "help",

@@ -60,6 +60,7 @@ pub(crate) const FAMILIES: &[Family] = &[
     Family { word: "disk", summary: "the disks of VMs, while they run and while they do not" },
     Family { word: "port", summary: "the ports of the host that lead into guests" },
     Family { word: "device", summary: "the devices of VMs that run" },
+    Family { word: "db", summary: "the database: a copy of it, and the way back" },
     Family { word: "snapshot", summary: "what VMs were at some time, kept and gone back to" },
 ];
 
@@ -108,6 +109,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     host::CMDLINE,
     host::GENERATE,
     host::DOCTOR,
+    host::DB_BACKUP,
+    host::DB_RESTORE,
     host::BATCH,
     host::HELP,
 ];

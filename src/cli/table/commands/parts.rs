@@ -95,9 +95,9 @@ pub(super) const PORT_LS: Command = Command {
     group: Group::Parts,
     summary: "list the ports that lead into guests",
     about: "\
-Every port of every VM, of VM, or those that lead to the guest's port GUEST. Of a
-VM that runs: those on which the host listens now; of another, those that its
-definition has. -q gives the host's ends alone, as 127.0.0.1:2222.",
+Every port of every VM, of VM, or those that lead to the guest's port GUEST.
+Of a VM that runs: those on which the host listens now; of another, those that
+its definition has. -q gives the host's ends alone, as 127.0.0.1:2222.",
     operands: &[
         Operand { name: "VM", arity: Arity::Optional },
         Operand { name: "GUEST", arity: Arity::Optional },
@@ -118,9 +118,9 @@ pub(super) const PORT_ADD: Command = Command {
     group: Group::Parts,
     summary: "let a port of the host lead into a guest",
     about: "\
-PORT is [ADDR:]HOST:GUEST[/udp]: HOST a number, or auto for any that is free; ADDR
-is 127.0.0.1 unless given. It belongs to the first card of type user. A VM that
-runs has it at once. Prints the host's port.",
+PORT is [ADDR:]HOST:GUEST[/udp]: HOST a number, or auto for any that is free;
+ADDR is 127.0.0.1 unless given. It belongs to the first card of type user. A VM
+that runs has it at once. Prints the host's port.",
     operands: &[VM, PORT],
     definition: false,
     flags: &[LIVE, DRY_RUN],
@@ -138,8 +138,8 @@ pub(super) const PORT_RM: Command = Command {
     group: Group::Parts,
     summary: "close a port that leads into a guest",
     about: "\
-PORT is the host's, [ADDR:]HOST[/udp], of a VM that runs the number that auto got
-too; or all of it, as it was given. Connections that there are go on.",
+PORT is the host's, [ADDR:]HOST[/udp], of a VM that runs the number that auto
+got too; or all of it, as it was given. Connections that there are go on.",
     operands: &[VM, PORT],
     definition: false,
     flags: &[LIVE, DRY_RUN],
