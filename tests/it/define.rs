@@ -191,7 +191,7 @@ fn a_port_leads_from_this_host_into_the_guest_and_info_tells_its_number() {
 fn a_cdrom_is_in_the_drive_of_each_machine() {
     let host = Host::new();
     std::fs::write(host.root().join("x.iso"), vec![0; 65_536]).unwrap();
-    let (kernel, _) = crate::harness::guest();
+    let kernel = &crate::harness::guest().kernel;
     for machine in ["q35", "pc", "microvm"] {
         let add = format!(
             "maqet add {machine} --machine {machine} --accel tcg --memory 64M --cdrom x.iso --kernel {}",

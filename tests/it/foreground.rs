@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Host, eventually, guest, is_alive, send};
+use crate::harness::{Guest, Host, eventually, guest, is_alive, send};
 
 const BOOT: Duration = Duration::from_secs(60);
 
@@ -304,7 +304,7 @@ fn a_vm_of_run_rm_leaves_its_disk_and_everything_else_as_it_was() {
     let host = Host::new();
     let disk = host.root().join("a disk,.raw");
     std::fs::write(&disk, vec![0; 1 << 20]).unwrap();
-    let (kernel, initrd) = guest();
+    let Guest { kernel, initrd, .. } = guest();
     let (kernel, initrd) = (kernel.to_str().unwrap(), initrd.to_str().unwrap());
     let temporary = host.root().join("tmp");
     std::fs::create_dir(&temporary).unwrap();
@@ -350,7 +350,7 @@ fn a_vm_of_run_rm_can_be_kept_after_all() {
     let host = Host::new();
     let disk = host.root().join("disk.raw");
     std::fs::write(&disk, vec![0; 1 << 20]).unwrap();
-    let (kernel, initrd) = guest();
+    let Guest { kernel, initrd, .. } = guest();
     let (kernel, initrd) = (kernel.to_str().unwrap(), initrd.to_str().unwrap());
     let words = [
         "--rm",

@@ -133,7 +133,16 @@ impl Host {
     /// Defines a VM that boots the real guest, its kernel being told `quiet` and where its console is
     /// unless `more` tells it something else.
     pub(crate) fn add_guest(&self, name: &str, more: &[&str]) {
-        let (kernel, initrd) = guest();
+        self.add_booting(name, &guest().initrd, more);
+    }
+
+    /// The same with a guest agent in it.
+    pub(crate) fn add_agent_guest(&self, name: &str, more: &[&str]) {
+        self.add_booting(name, &guest().agent, more);
+    }
+
+    fn add_booting(&self, name: &str, initrd: &Path, more: &[&str]) {
+        let kernel = &guest().kernel;
         let words = ["add", name, "--accel", "tcg", "--memory", "128M", "--kernel"];
         let kernel = [kernel.as_os_str(), OsStr::new("--initrd"), initrd.as_os_str()];
         let append: &[&str] =
@@ -209,26 +218,34 @@ pub(crate) fn run(command: &mut Command) -> Ran {
     }
 }
 
-/// The kernel and the initramfs of the real guest, made once.
-pub(crate) fn guest() -> &'static (PathBuf, PathBuf) {
-    static GUEST: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+/// The files of the real guest: its kernel, its initramfs, and one with an agent.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) kernel: PathBuf,
+    pub(crate) initrd: PathBuf,
+    pub(crate) agent: PathBuf,
+}
+
+/// The real guest, made once.
+pub(crate) fn guest() -> &'static Guest {
+    static GUEST: OnceLock<Guest> = OnceLock::new();
     GUEST.get_or_init(|| made_guest(&[]))
 }
 
 /// The same guest with a kernel that can mount a shared folder.
-pub(crate) fn guest_with_9p() -> &'static (PathBuf, PathBuf) {
-    static GUEST: OnceLock<(PathBuf, PathBuf)> = OnceLock::new();
+pub(crate) fn guest_with_9p() -> &'static Guest {
+    static GUEST: OnceLock<Guest> = OnceLock::new();
     GUEST.get_or_init(|| made_guest(&["9p"]))
 }
 
-fn made_guest(words: &[&str]) -> (PathBuf, PathBuf) {
+fn made_guest(words: &[&str]) -> Guest {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest");
     let ran = run(Command::new(script).args(words).stdin(Stdio::null())).exits(0);
     let path = |key: &str| {
         let line = ran.stdout.lines().find_map(|line| line.strip_prefix(key));
         PathBuf::from(line.unwrap_or_else(|| panic!("{:?}", ran.stdout)))
     };
-    (path("KERNEL="), path("INITRD="))
+    Guest { kernel: path("KERNEL="), initrd: path("INITRD="), agent: path("AGENT=") }
 }
 
 /// Repeats a look until it finds something; a test that waits in vain fails with `what`.

@@ -1,6 +1,6 @@
 //! Folders of the host in the real guest, which mounts them by 9p.
 
-use crate::harness::{Host, guest_with_9p};
+use crate::harness::{Guest, Host, guest_with_9p};
 
 /// A host with a guest that has mounted its folder `src` at /mnt, with this more in the definition.
 fn mounted(more: &str) -> Host {
@@ -8,7 +8,7 @@ fn mounted(more: &str) -> Host {
     let src = host.root().join("a src,dir");
     std::fs::create_dir(&src).unwrap();
     std::fs::write(src.join("greeting"), "hello from the host\n").unwrap();
-    let (kernel, initrd) = guest_with_9p();
+    let Guest { kernel, initrd, .. } = guest_with_9p();
     let words = ["add", "web", "--accel", "tcg", "--memory", "256M", "--append"];
     let share = format!(r#"storage=[{{"type":"virtfs","path":"./a src,dir","tag":"src"{more}}}]"#);
     let more = ["console=ttyS0 quiet mitigations=off", "--set", "network=[]", "--set", &share];
