@@ -4,6 +4,7 @@
 //! here does the process end, and only here is the error printed that ends it.
 
 mod backoff;
+mod base64;
 mod cli;
 mod commands;
 mod control;

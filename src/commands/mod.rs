@@ -20,6 +20,7 @@ mod disk;
 mod doctor;
 mod edit;
 mod ephemeral;
+mod exec;
 mod export;
 mod finding;
 mod foreground;
@@ -125,6 +126,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Wait => wait::wait(&Context::new(invocation)?),
         Verb::Console => console::console(&Context::new(invocation)?),
         Verb::Send => wait::send(&Context::new(invocation)?),
+        Verb::Exec => exec::exec(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::SnapshotLs => snapshot::ls(&Context::new(invocation)?),
         Verb::SnapshotCreate => snapshot::create(&Context::new(invocation)?),

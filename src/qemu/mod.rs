@@ -4,6 +4,7 @@
 //! socket is opened here; `look`, `program` and `firmware` alone look at the file system, and `img` alone starts
 //! a process, qemu-img, with which `make` makes images.
 
+pub(crate) mod agent;
 pub(crate) mod argv;
 pub(crate) mod copy;
 pub(crate) mod difference;

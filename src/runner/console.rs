@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use serde_json::{Value, json};
 
-use super::session::Sessions;
+use super::session::{Holder, Sessions};
 use super::streams::Output;
 use crate::error::{Error, Result};
 use crate::wire::runs::End;
@@ -137,7 +137,7 @@ impl Console {
             }
             let gone = self.viewers.remove(place);
             let error = Error::conflict(format!("{} took its place", sessions.describe(session)));
-            sessions.hold(gone.session, false);
+            sessions.hold(gone.session, Holder::Console, false);
             sessions.answer(gone.session, Some(&gone.id), Err(error));
         }
         sessions.stream(session, &stream::opened(id));
@@ -195,7 +195,7 @@ impl Console {
         }
         let full = self.typed.len() >= TYPED;
         for viewer in self.viewers.iter().filter(|viewer| viewer.types) {
-            sessions.hold(viewer.session, full);
+            sessions.hold(viewer.session, Holder::Console, full);
         }
     }
 

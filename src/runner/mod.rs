@@ -7,8 +7,10 @@
 //! a crash between any two of them leaves nothing that the next command does not put right.
 
 mod again;
+mod agent;
 mod console;
 mod copying;
+mod execs;
 mod front;
 mod home;
 pub(crate) mod launch;
@@ -31,8 +33,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 
 use self::again::Again;
+use self::agent::Agent;
 use self::console::Console;
 use self::copying::Copying;
+use self::execs::Execs;
 use self::front::Front;
 use self::home::Home;
 use self::launch::{Leave, QemuEnds};
@@ -42,7 +46,7 @@ pub(crate) use self::notify::Readiness;
 use self::session::Sessions;
 use self::starter::Starter;
 use self::state::{Machine, Terms};
-use self::streams::{AgentChannel, Output, Signals};
+use self::streams::{Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
 use self::watch::Watches;
 use crate::definition::name::VmName;
@@ -247,6 +251,7 @@ fn run(
                 since: Timestamp::now(),
                 waiting: Vec::new(),
                 watches: Watches::default(),
+                execs: Execs::default(),
             };
             supervisor.run().map_err(|error| Error::io("wait for QEMU", &error))
         }
@@ -351,7 +356,7 @@ fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu
         monitor: Monitor::new(monitor).map_err(cannot)?,
         console: Console::new(console, console_input.into()),
         stderr,
-        agent: AgentChannel::new(agent).map_err(cannot)?,
+        agent: Agent::new(agent).map_err(cannot)?,
     };
     Ok((facts, qemu))
 }

@@ -51,6 +51,13 @@ pub(super) enum Line {
     Input(Value, Input),
 }
 
+/// Who has a client read no further: what it sent before has not been taken yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Console = 0,
+    Guest = 1,
+}
+
 /// All connections, by a number that is never reused.
 #[derive(Debug)]
 pub(super) struct Sessions {
@@ -160,7 +167,7 @@ impl Sessions {
             unanswered: 0,
             read_closed: false,
             closing: false,
-            held: false,
+            held: [false; 2],
         };
         if session.flush() {
             self.sessions.insert(self.next, session);
@@ -241,11 +248,20 @@ impl Sessions {
 
     /// Answers the request that came under this id, or the one without an id.
     pub(super) fn answer(&mut self, number: u64, id: Option<&Value>, answer: Result<Value, Error>) {
-        let Some(session) = self.sessions.get_mut(&number) else { return };
-        let mut line = match &answer {
+        let line = match &answer {
             Ok(result) => message::success(id, result.clone()),
             Err(error) => message::failure(id, error),
         };
+        self.answer_with(number, id, line);
+    }
+
+    /// The same with a result that is JSON already, on one line.
+    pub(super) fn answer_as_it_is(&mut self, number: u64, id: Option<&Value>, result: &[u8]) {
+        self.answer_with(number, id, message::success_as_it_is(id, result));
+    }
+
+    fn answer_with(&mut self, number: u64, id: Option<&Value>, mut line: Vec<u8>) {
+        let Some(session) = self.sessions.get_mut(&number) else { return };
         if line.len() > REPLY_LIMIT {
             let limit = Error::failed("the answer is longer than the protocol allows");
             line = message::failure(id, &limit);
@@ -276,10 +292,10 @@ impl Sessions {
         self.sessions.get(&number).is_some_and(|session| session.unsent.len() < STREAM_WINDOW)
     }
 
-    /// Reads nothing more of this client, or goes on reading.
-    pub(super) fn hold(&mut self, number: u64, held: bool) {
+    /// Reads nothing more of this client, or goes on reading, as far as it goes by this one.
+    pub(super) fn hold(&mut self, number: u64, by: Holder, held: bool) {
         if let Some(session) = self.sessions.get_mut(&number) {
-            session.held = held;
+            session.held[by as usize] = held;
         }
     }
 

@@ -1,5 +1,5 @@
-//! What flows between QEMU and the runner besides QMP: the console, standard error, the agent's
-//! channel, and the signals that the runner gets.
+//! What flows between QEMU and the runner besides QMP: the console, standard error, and
+//! the signals that the runner gets.
 //!
 //! Everything here is drained without ever waiting. What the bytes mean is not known here.
 
@@ -92,35 +92,6 @@ impl Output {
     /// The last bytes as text.
     pub(super) fn tail(&self) -> String {
         self.tail.text()
-    }
-}
-
-/// The guest agent's channel. Nobody speaks on it yet; what comes is read and dropped, so that a
-/// guest that writes to it is never held up.
-#[derive(Debug)]
-pub(super) struct AgentChannel(Option<UnixStream>);
-
-impl AgentChannel {
-    pub(super) fn new(stream: Option<UnixStream>) -> std::io::Result<AgentChannel> {
-        if let Some(stream) = &stream {
-            stream.set_nonblocking(true)?;
-        }
-        Ok(AgentChannel(stream))
-    }
-
-    pub(super) fn source(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_ref().map(AsFd::as_fd)
-    }
-
-    pub(super) fn drain(&mut self) {
-        let Some(stream) = &mut self.0 else { return };
-        let passing = match stream.read(&mut vec![0; READ_PER_TURN]) {
-            Ok(count) => count > 0,
-            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-        };
-        if !passing {
-            self.0 = None;
-        }
     }
 }
 

@@ -15,7 +15,9 @@ use serde_json::Value;
 
 use super::Recipe;
 use super::again::Again;
+use super::agent::Agent;
 use super::console::Console;
+use super::execs::Execs;
 use super::front::Front;
 use super::home::Home;
 use super::logs::{Lost, Record};
@@ -23,7 +25,7 @@ use super::monitor::{Asker, Monitor, News};
 use super::session::Sessions;
 use super::starter::Starter;
 use super::state::{Action, Exit, Input, Machine, Order, Phase, Terms};
-use super::streams::{AgentChannel, Output, Signals};
+use super::streams::{Output, Signals};
 use super::turn::{self, Source};
 use super::watch::Watches;
 use crate::error::Error;
@@ -34,6 +36,7 @@ use crate::time::Timestamp;
 use crate::wire::runs::End;
 use crate::wire::status::{State, Status};
 
+mod agent;
 mod attend;
 mod ends;
 mod serve;
@@ -61,7 +64,7 @@ pub(super) struct Qemu {
     pub(super) monitor: Monitor,
     pub(super) console: Console,
     pub(super) stderr: Output,
-    pub(super) agent: AgentChannel,
+    pub(super) agent: Agent,
 }
 
 /// The end of a VM's run, and what is left to be done about it.
@@ -96,6 +99,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) since: Timestamp,
     pub(super) waiting: Vec<Waiting>,
     pub(super) watches: Watches,
+    pub(super) execs: Execs,
 }
 
 impl Supervisor<'_> {
@@ -134,7 +138,9 @@ impl Supervisor<'_> {
     fn deadline(&self) -> Option<Instant> {
         let front = self.front.as_ref().and_then(Front::deadline);
         let own = self.machine.deadline().into_iter().chain(self.sessions.deadline());
-        own.chain(front).chain(self.watches.deadline()).min()
+        let execs = self.execs.deadline().filter(|_| !self.qemu.agent.is_paused());
+        let guest = self.qemu.agent.deadline().into_iter().chain(execs);
+        own.chain(front).chain(self.watches.deadline()).chain(guest).min()
     }
 
     /// What to poll for, the console first.
@@ -143,7 +149,6 @@ impl Supervisor<'_> {
         let reads = [
             (Source::Console, qemu.console.source()),
             (Source::Stderr, qemu.stderr.source()),
-            (Source::Agent, qemu.agent.source()),
             (Source::StopSignal, Some(self.signals.stop_source())),
             (Source::HangUp, Some(self.signals.hang_up_source())),
             (Source::Starter, self.starter.source()),
@@ -160,6 +165,7 @@ impl Supervisor<'_> {
         let typed = qemu.console.blocked_input();
         sources.extend(typed.map(|fd| (Source::ConsoleInput, fd, Interest::Write)));
         sources.extend(qemu.monitor.source().map(|(fd, what)| (Source::Monitor, fd, what)));
+        sources.extend(qemu.agent.source().map(|(fd, what)| (Source::Agent, fd, what)));
         let sessions = self.sessions.sources();
         sources.extend(sessions.map(|(number, fd, what)| (Source::Session(number), fd, what)));
         sources
@@ -180,7 +186,7 @@ impl Supervisor<'_> {
                     front.write();
                 }
             }
-            Source::Agent => self.qemu.agent.drain(),
+            Source::Agent => self.hear_agent(),
             Source::Monitor => drop(self.hear_monitor()),
             Source::Exit => self.reap(),
             Source::StopSignal => {
@@ -290,6 +296,7 @@ impl Supervisor<'_> {
                 News::Event { name, data } => {
                     self.record.saw(&name);
                     self.watches.event(&name, self.qemu.console.written());
+                    self.heed_event(&name, &data);
                     match name.as_str() {
                         "STOP" => self.tell(Input::GuestPaused),
                         "RESUME" => self.tell(Input::GuestResumed),

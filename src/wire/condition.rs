@@ -1,4 +1,4 @@
-//! What can be waited for, as it is written: `running`, `event:NAME`, `tcp:PORT`, `console:TEXT`.
+//! What can be waited for, as it is written: `running`, `agent`, `event:NAME`, `tcp:PORT`, `console:TEXT`.
 //!
 //! And TEXT, with the escapes that `send`, `type` and conditions share. Nothing here waits.
 
@@ -13,6 +13,8 @@ pub(crate) enum Condition {
     Running,
     Paused,
     Stopped,
+    /// The guest's agent answers.
+    Agent,
     /// A QMP event of this name.
     Event(String),
     /// The guest has answered a connection to this port of its own.
@@ -36,7 +38,7 @@ impl Written {
     pub(crate) fn parse(word: &str) -> Result<Written> {
         let wrong = |why: &str| {
             Error::usage(format!("the condition {} {why}", quote(word))).hint(
-                "conditions are running, paused, stopped, event:NAME, tcp:GUESTPORT and console:TEXT",
+                "conditions are running, paused, stopped, agent, event:NAME, tcp:GUESTPORT and console:TEXT",
             )
         };
         let condition = match word.split_once(':') {
@@ -44,6 +46,7 @@ impl Written {
                 "running" => Condition::Running,
                 "paused" => Condition::Paused,
                 "stopped" => Condition::Stopped,
+                "agent" => Condition::Agent,
                 _ => return Err(wrong("is not known")),
             },
             Some(("event", name)) => {
@@ -120,6 +123,7 @@ mod tests {
         for (word, expected) in [
             ("running", Condition::Running),
             ("stopped", Condition::Stopped),
+            ("agent", Condition::Agent),
             ("event:SHUTDOWN", Condition::Event("SHUTDOWN".into())),
             ("tcp:22", Condition::Tcp(22)),
             ("console:login:", Condition::Console(b"login:".into())),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::guest::{AgentCall, ExecCall};
 use super::line::line_of;
 use super::talk::{ConsoleCall, SendCall, WaitCall, nothing_left};
 use crate::error::{Error, Kind, Result, quote};
@@ -48,6 +49,10 @@ pub(crate) enum Call {
     Send(SendCall),
     /// A stream: it has an id.
     Console(ConsoleCall),
+    /// One command of the guest agent's; its own answer is the result.
+    Agent(AgentCall),
+    /// A stream: a command that runs in the guest.
+    Exec(ExecCall),
 }
 
 /// How the guest is to be stopped.
@@ -112,9 +117,9 @@ impl Request {
             id => id,
         };
         match call(&raw.method, raw.args, raw.kwargs) {
-            Ok(Call::Console(_)) if id.is_none() => {
-                let error = Error::usage("the method console is a stream, and needs an id");
-                Err(Box::new((None, error)))
+            Ok(Call::Console(_) | Call::Exec(_)) if id.is_none() => {
+                let what = format!("the method {} is a stream, and needs an id", raw.method);
+                Err(Box::new((None, Error::usage(what))))
             }
             Ok(call) => Ok(Request { id, call }),
             Err(error) => Err(Box::new((id, error))),
@@ -136,6 +141,8 @@ impl Request {
             Call::Wait(wait) => ("wait", json!([]), wait.to_kwargs()),
             Call::Send(send) => ("send", send.to_args(), send.to_kwargs()),
             Call::Console(console) => ("console", json!([]), console.to_kwargs()),
+            Call::Agent(agent) => ("agent", agent.to_args(), agent.arguments.clone()),
+            Call::Exec(exec) => ("exec", json!(exec.words), exec.to_kwargs()),
         };
         let mut request = json!({ "method": method, "args": args, "kwargs": kwargs });
         if let Some(id) = &self.id {
@@ -178,9 +185,11 @@ fn call(method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Ca
         }
         "send" => SendCall::read(&args, kwargs).map(Call::Send),
         "console" if args.is_empty() => ConsoleCall::read(kwargs).map(Call::Console),
+        "agent" => AgentCall::read(&args, kwargs).map(Call::Agent),
+        "exec" => ExecCall::read(&args, kwargs).map(Call::Exec),
         "wait" | "console" => Err(Error::usage(format!("the method {method} takes kwargs only"))),
         _ => Err(Error::usage(format!("no such method: {}", quote(method)))
-            .hint("the methods are ping, status, qmp, stop, wait, send and console")),
+            .hint("the methods are ping, status, qmp, stop, wait, send, console, agent and exec")),
     }
 }
 
@@ -258,6 +267,17 @@ pub(crate) fn success(id: Option<&Value>, result: Value) -> Vec<u8> {
         reply["id"] = id.clone();
     }
     line_of(&reply)
+}
+
+/// The same with a result that is JSON already, on one line.
+pub(crate) fn success_as_it_is(id: Option<&Value>, result: &[u8]) -> Vec<u8> {
+    let mut line = match id {
+        Some(id) => format!("{{\"id\":{id},\"status\":\"success\",\"result\":").into_bytes(),
+        None => b"{\"status\":\"success\",\"result\":".to_vec(),
+    };
+    line.extend_from_slice(result);
+    line.extend_from_slice(b"}\n");
+    line
 }
 
 /// The answer to a request that was not, with its newline.
@@ -376,6 +396,13 @@ mod tests {
     fn replies_are_read_back() {
         let line = success(Some(&json!(3)), json!({"return": {}}));
         assert_eq!(parse_reply(&line).unwrap(), json!({"return": {}}));
+        for id in [None, Some(json!("a\"b")), Some(json!(3))] {
+            let text = br#"{"return": [1]}"#;
+            let line = success_as_it_is(id.as_ref(), text);
+            assert_eq!(parse_reply(&line).unwrap(), json!({"return": [1]}));
+            let read: Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(read.get("id"), id.as_ref());
+        }
         let error = Error::conflict("it is busy").hint("wait");
         assert_eq!(parse_reply(&failure(None, &error)).unwrap_err(), error);
         let old = parse_reply(br#"{"status":"error","error":"no"}"#).unwrap_err();

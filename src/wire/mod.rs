@@ -5,10 +5,10 @@
 //! one effect is [`secret`], which reads and makes the key's file.
 
 pub(crate) mod auth;
-pub(crate) mod base64;
 pub(crate) mod condition;
 pub(crate) mod copied;
 pub(crate) mod expect;
+pub(crate) mod guest;
 pub(crate) mod handoff;
 mod hex;
 pub(crate) mod line;

@@ -6,9 +6,9 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::base64;
 use super::line::line_of;
 use super::message;
+use crate::base64;
 use crate::error::{Error, Kind, Result};
 
 /// What a client says within a stream.

@@ -4,8 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::base64;
 use super::condition::Written;
+use crate::base64;
 use crate::error::{Error, Result, quote};
 
 /// How many conditions one call may have.
@@ -160,7 +160,8 @@ pub(super) fn nothing_left(method: &str, kwargs: &Map<String, Value>) -> Result<
     }
 }
 
-fn flag(kwargs: &mut Map<String, Value>, name: &str) -> Result<bool> {
+/// Takes a boolean, false where it is not there.
+pub(super) fn flag(kwargs: &mut Map<String, Value>, name: &str) -> Result<bool> {
     match kwargs.remove(name) {
         None => Ok(false),
         Some(Value::Bool(value)) => Ok(value),

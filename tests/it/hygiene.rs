@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms from the lowest level to the highest. A room imports from levels below its own only.
 const LEVELS: [&[&str]; 9] = [
     &["error"],
-    &["backoff", "interrupt", "sys", "tar", "time"],
+    &["backoff", "base64", "interrupt", "sys", "tar", "time"],
     &["copy", "lock", "outlet", "private", "terminal"],
     &["paths"],
     &["definition"],
@@ -56,7 +56,8 @@ fn room(path: &Path) -> String {
 /// The rooms that a file names by `crate::ROOM` or, in `main.rs`, by `ROOM::`.
 fn imports(path: &Path, code: &str) -> BTreeSet<String> {
     let name = |text: &str| -> String {
-        text.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect()
+        let belongs = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_';
+        text.chars().take_while(belongs).collect()
     };
     let mut named = BTreeSet::new();
     for (at, found) in code.match_indices("crate::") {

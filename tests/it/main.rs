@@ -12,6 +12,7 @@ mod harness;
 mod pty;
 mod terminal;
 
+mod agent;
 mod answers;
 mod archive;
 mod bad_input;

@@ -38,6 +38,7 @@ pub(crate) enum Verb {
     Wait,
     Console,
     Send,
+    Exec,
     Qmp,
     DiskLs,
     DiskAdd,

@@ -32,8 +32,8 @@ pub(super) struct Session {
     pub(super) read_closed: bool,
     /// Close once what waits has been sent.
     pub(super) closing: bool,
-    /// Nothing more is read of it: what it typed before has not been taken yet.
-    pub(super) held: bool,
+    /// Nothing more is read of it while any of these is true; see [`super::Holder`].
+    pub(super) held: [bool; 2],
 }
 
 impl Session {
@@ -46,7 +46,8 @@ impl Session {
     }
 
     pub(super) fn may_take(&self) -> bool {
-        !self.busy && !self.closing && !self.held && self.unanswered < UNANSWERED && self.has_room()
+        let held = self.held.contains(&true);
+        !self.busy && !self.closing && !held && self.unanswered < UNANSWERED && self.has_room()
     }
 
     /// A request waits that may be taken.

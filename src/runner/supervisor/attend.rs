@@ -27,6 +27,7 @@ impl Supervisor<'_> {
                 self.qemu.monitor.execute(Asker::Watches, "human-monitor-command", arguments);
             self.hear(news);
         }
+        self.attend_agent(now);
         let sessions = &self.sessions;
         let due = self.watches.due(|session| sessions.has(session));
         self.answer_due(due);
@@ -37,6 +38,7 @@ impl Supervisor<'_> {
         let due = self.watches.end(self.qemu.console.written());
         self.answer_due(due);
         self.qemu.console.end(&mut self.sessions, end);
+        self.end_execs("the VM has ended");
     }
 
     fn answer_due(&mut self, due: Vec<Due>) {

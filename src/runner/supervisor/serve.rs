@@ -35,7 +35,8 @@ impl Supervisor<'_> {
                 match self.sessions.next_line(number) {
                     Some(Line::Request(Ok(request))) => self.serve(number, request),
                     Some(Line::Input(id, input)) => {
-                        self.qemu.console.take(&mut self.sessions, number, &id, input);
+                        self.qemu.console.take(&mut self.sessions, number, &id, input.clone());
+                        self.execs.take(&mut self.sessions, number, &id, input);
                     }
                     Some(Line::Request(Err(refused))) => {
                         let (id, error) = *refused;
@@ -85,6 +86,14 @@ impl Supervisor<'_> {
                 Err(error) => Err(error),
             },
             Call::Console(call) => match self.attach(session, request.as_ref(), call) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
+            Call::Agent(call) => {
+                self.ask_agent(session, request, &call);
+                return;
+            }
+            Call::Exec(call) => match self.exec(session, request.as_ref(), call) {
                 Ok(()) => return,
                 Err(error) => Err(error),
             },

@@ -5,6 +5,7 @@ use super::{Arity, Command, Family, Flag, Operand};
 
 mod define;
 mod device;
+mod guest;
 mod host;
 mod look;
 mod parts;
@@ -89,6 +90,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::WAIT,
     talk::CONSOLE,
     talk::SEND,
+    guest::EXEC,
     talk::QMP,
     parts::DISK_LS,
     parts::DISK_ADD,
