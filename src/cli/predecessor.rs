@@ -21,8 +21,8 @@ const QMP: &[(&str, QmpAction)] = &[
     ("run", QmpAction::Send),
     ("pause", QmpAction::Pause),
     ("resume", QmpAction::Resume),
-    ("keys", QmpAction::Missing),
-    ("type", QmpAction::Missing),
+    ("keys", QmpAction::Keys),
+    ("type", QmpAction::Type),
     ("screendump", QmpAction::Missing),
 ];
 
@@ -58,6 +58,10 @@ pub(crate) enum QmpAction {
     Pause,
     /// `resume VM`.
     Resume,
+    /// `keys VM …`, all of it one chord.
+    Keys,
+    /// `type VM TEXT`.
+    Type,
     /// This version has no command for it.
     Missing,
 }
@@ -76,10 +80,10 @@ pub(super) fn old_flag(typed: &str) -> Option<Flag> {
     FLAGS.iter().find(|(old, _)| *old == typed).map(|(_, flag)| *flag)
 }
 
-/// A command line of old whose words stood in another order, as it is written now. Any other one as it
-/// is.
+/// A command line of old whose words stood in another order, or that has a flag of old, as it is
+/// written now. Any other one as it is.
 pub(super) fn rewritten(words: Vec<String>) -> Vec<String> {
-    device(snapshot(words))
+    keyboard(device(snapshot(words)))
 }
 
 /// `device add VM DRIVER id=ID KEY=VALUE` for `qmp device-add VM DRIVER --device-id ID --KEY VALUE`.
@@ -107,6 +111,35 @@ fn device(words: Vec<String>) -> Vec<String> {
             }
         }
     }
+    line
+}
+
+/// `keys VM CHORD --hold 50ms` for `qmp keys VM KEY… --hold-time 50`; the pace of `type` is the guest's
+/// now.
+fn keyboard(words: Vec<String>) -> Vec<String> {
+    let Some(at) = words.iter().position(|word| word == "qmp") else { return words };
+    let action = words.get(at + 1).map_or("", String::as_str);
+    let is_hold = |word: &String| word == "--hold-time" || word.starts_with("--hold-time=");
+    if !matches!(action, "keys" | "type") || !words.iter().any(is_hold) {
+        return words;
+    }
+    let (mut line, mut operands, mut hold) = (words[..at].to_vec(), Vec::new(), None);
+    let mut rest = words[at + 2..].iter();
+    while let Some(word) = rest.next() {
+        match word.strip_prefix("--hold-time") {
+            Some("") => hold = rest.next().cloned(),
+            Some(joined) => hold = Some(joined.trim_start_matches('=').to_owned()),
+            None if word.starts_with('-') => line.push(word.clone()),
+            None => operands.push(word.clone()),
+        }
+    }
+    line.push(action.to_owned());
+    if action == "keys" {
+        let keys = operands.split_off(operands.len().min(1));
+        operands.push(keys.join("-"));
+        line.extend(hold.map(|hold| format!("--hold={hold}ms")));
+    }
+    line.extend(operands);
     line
 }
 
@@ -181,6 +214,11 @@ mod tests {
             ("qmp device-del web u1", "device rm web u1"),
             ("qmp device-add x a=1", "qmp -- device-add x a=1"),
             ("snapshot create create", "snapshot create -- create"),
+            (
+                "qmp keys web ctrl alt f2 --hold-time 50 --json",
+                "--json keys web ctrl-alt-f2 --hold 50ms",
+            ),
+            ("qmp type --hold-time=50 web hello", "type web hello"),
         ] {
             let read = |line: &str| crate::cli::parse(line.split(' ').map(Into::into)).unwrap();
             assert_eq!(read(old), read(new), "{old}");

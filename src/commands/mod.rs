@@ -27,6 +27,7 @@ mod foreground;
 mod hotplug;
 mod import;
 mod info;
+mod keyboard;
 mod logs;
 mod look;
 mod monitor;
@@ -127,6 +128,8 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Console => console::console(&Context::new(invocation)?),
         Verb::Send => wait::send(&Context::new(invocation)?),
         Verb::Exec => exec::exec(&Context::new(invocation)?),
+        Verb::Type => keyboard::r#type(&Context::new(invocation)?),
+        Verb::Keys => keyboard::keys(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::SnapshotLs => snapshot::ls(&Context::new(invocation)?),
         Verb::SnapshotCreate => snapshot::create(&Context::new(invocation)?),

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::button;
 use super::context::{Context, Vm};
-use super::qmp_lines;
+use super::{button, keyboard, qmp_lines};
 use crate::cli::output::{Output, Shape};
 use crate::cli::predecessor::{QmpAction, qmp_action};
 use crate::cli::table::{Flag, Verb};
@@ -37,6 +36,14 @@ pub(super) fn qmp(context: &Context<'_>) -> Result<u8> {
         }
         QmpAction::Resume => {
             button::resume(&Context::new(&invocation.of_another(Verb::Resume, rest))?)
+        }
+        QmpAction::Keys => {
+            let (vm, keys) = rest.split_at(rest.len().min(1));
+            let chord = [vm, &[keys.join("-")]].concat();
+            keyboard::keys(&Context::new(&invocation.of_another(Verb::Keys, &chord))?)
+        }
+        QmpAction::Type => {
+            keyboard::r#type(&Context::new(&invocation.of_another(Verb::Type, rest))?)
         }
         QmpAction::Missing => Err(Error::usage(format!("\"qmp {first}\" is not supported yet"))
             .hint("\"maqet qmp VM COMMAND\" sends any QMP command")),

@@ -97,7 +97,7 @@ fn wanted(context: &Context<'_>) -> Result<WaitCall> {
 }
 
 /// What is to be typed: the operand with its escapes, or standard input as it is.
-fn text(context: &Context<'_>) -> Result<Vec<u8>> {
+pub(super) fn text(context: &Context<'_>) -> Result<Vec<u8>> {
     let word = context.invocation.operands.get(1).map_or("", String::as_str);
     if word != "-" {
         return unescape(word);

@@ -13,6 +13,7 @@ pub(crate) mod hint;
 pub(crate) mod image;
 pub(crate) mod images;
 pub(crate) mod img;
+pub(crate) mod keys;
 pub(crate) mod look;
 pub(crate) mod machine;
 pub(crate) mod make;

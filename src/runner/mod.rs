@@ -13,6 +13,7 @@ mod copying;
 mod execs;
 mod front;
 mod home;
+mod keyboard;
 pub(crate) mod launch;
 mod logs;
 mod monitor;
@@ -39,6 +40,7 @@ use self::copying::Copying;
 use self::execs::Execs;
 use self::front::Front;
 use self::home::Home;
+use self::keyboard::Keyboard;
 use self::launch::{Leave, QemuEnds};
 use self::logs::{CappedLog, Lost, Record};
 use self::monitor::Monitor;
@@ -252,6 +254,7 @@ fn run(
                 waiting: Vec::new(),
                 watches: Watches::default(),
                 execs: Execs::default(),
+                keyboard: Keyboard::new(Instant::now()),
             };
             supervisor.run().map_err(|error| Error::io("wait for QEMU", &error))
         }

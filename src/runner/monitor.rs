@@ -28,6 +28,8 @@ pub(super) enum Asker {
     Machine(Order),
     /// For those who wait for the guest.
     Watches,
+    /// For those who press keys.
+    Keyboard,
     /// Whatever it says.
     Nobody,
     Client {

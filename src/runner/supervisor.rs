@@ -20,6 +20,7 @@ use super::console::Console;
 use super::execs::Execs;
 use super::front::Front;
 use super::home::Home;
+use super::keyboard::Keyboard;
 use super::logs::{Lost, Record};
 use super::monitor::{Asker, Monitor, News};
 use super::session::Sessions;
@@ -100,6 +101,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) waiting: Vec<Waiting>,
     pub(super) watches: Watches,
     pub(super) execs: Execs,
+    pub(super) keyboard: Keyboard,
 }
 
 impl Supervisor<'_> {
@@ -140,6 +142,8 @@ impl Supervisor<'_> {
         let own = self.machine.deadline().into_iter().chain(self.sessions.deadline());
         let execs = self.execs.deadline().filter(|_| !self.qemu.agent.is_paused());
         let guest = self.qemu.agent.deadline().into_iter().chain(execs);
+        let keyboard = self.keyboard.deadline(self.guest_runs());
+        let guest = guest.chain(keyboard);
         own.chain(front).chain(self.watches.deadline()).chain(guest).min()
     }
 
@@ -289,6 +293,7 @@ impl Supervisor<'_> {
                 News::Greeting(version) => self.greet(version),
                 News::Answer(Asker::Machine(order), answer) => self.hear_answer(order, answer),
                 News::Answer(Asker::Nobody, _) => {}
+                News::Answer(Asker::Keyboard, answer) => self.hear_keyboard(answer),
                 News::Answer(Asker::Watches, answer) => self.hear_connections(answer),
                 News::Answer(Asker::Client { session, request }, answer) => {
                     self.sessions.answer(session, request.as_ref(), Ok(answer.into_value()));
@@ -315,6 +320,7 @@ impl Supervisor<'_> {
                             self.sessions.answer(session, request.as_ref(), Err(error));
                         }
                     }
+                    self.end_keyboard(&Error::failed("QEMU closed its monitor"));
                     self.tell(Input::MonitorLost(why));
                 }
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::guest::{AgentCall, ExecCall};
+use super::keyboard::{KeysCall, TypeCall};
 use super::line::line_of;
 use super::talk::{ConsoleCall, SendCall, WaitCall, nothing_left};
 use crate::error::{Error, Kind, Result, quote};
@@ -53,6 +54,9 @@ pub(crate) enum Call {
     Agent(AgentCall),
     /// A stream: a command that runs in the guest.
     Exec(ExecCall),
+    /// Answered when the keys have been pressed.
+    Keys(KeysCall),
+    Type(TypeCall),
 }
 
 /// How the guest is to be stopped.
@@ -143,6 +147,8 @@ impl Request {
             Call::Console(console) => ("console", json!([]), console.to_kwargs()),
             Call::Agent(agent) => ("agent", agent.to_args(), agent.arguments.clone()),
             Call::Exec(exec) => ("exec", json!(exec.words), exec.to_kwargs()),
+            Call::Keys(keys) => ("keys", keys.to_args(), keys.to_kwargs()),
+            Call::Type(text) => ("type", text.to_args(), Map::new()),
         };
         let mut request = json!({ "method": method, "args": args, "kwargs": kwargs });
         if let Some(id) = &self.id {
@@ -187,9 +193,13 @@ fn call(method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Ca
         "console" if args.is_empty() => ConsoleCall::read(kwargs).map(Call::Console),
         "agent" => AgentCall::read(&args, kwargs).map(Call::Agent),
         "exec" => ExecCall::read(&args, kwargs).map(Call::Exec),
+        "keys" => KeysCall::read(args, kwargs).map(Call::Keys),
+        "type" => TypeCall::read(args, &kwargs).map(Call::Type),
         "wait" | "console" => Err(Error::usage(format!("the method {method} takes kwargs only"))),
-        _ => Err(Error::usage(format!("no such method: {}", quote(method)))
-            .hint("the methods are ping, status, qmp, stop, wait, send, console, agent and exec")),
+        _ => Err(Error::usage(format!("no such method: {}", quote(method))).hint(
+            "the methods are ping, status, qmp, stop, wait, send, console, agent, exec, keys and \
+                   type",
+        )),
     }
 }
 
@@ -347,6 +357,11 @@ mod tests {
                 wait: Some(WaitCall { from: Mark::Start, ..wait }),
             }),
             Call::Console(ConsoleCall { read_only: true, force: false }),
+            Call::Keys(KeysCall {
+                chords: vec!["ctrl-c".into(), "f2".into()],
+                hold: Duration::from_millis(1500),
+            }),
+            Call::Type(TypeCall { text: "é\r".into() }),
         ] {
             let ids = [None, Some(json!(7)), Some(json!("a"))];
             for id in ids.into_iter().skip(usize::from(matches!(call, Call::Console(_)))) {
@@ -384,6 +399,9 @@ mod tests {
             (r#"{"method":"stop","kwargs":{"timeout":-1}}"#, None),
             (r#"{"method":"stop","kwargs":{"timeout":1e300}}"#, None),
             (r#"{"method":"stop","kwargs":{"hard":true}}"#, None),
+            (r#"{"method":"keys"}"#, None),
+            (r#"{"method":"keys","args":["a"],"kwargs":{"hold":61}}"#, None),
+            (r#"{"method":"type","args":["a","b"]}"#, None),
         ] {
             let (answered, error) = *Request::parse(line.as_bytes()).unwrap_err();
             assert_eq!((answered, error.kind), (id, Kind::Usage), "{line}");

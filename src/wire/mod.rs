@@ -11,6 +11,7 @@ pub(crate) mod expect;
 pub(crate) mod guest;
 pub(crate) mod handoff;
 mod hex;
+pub(crate) mod keyboard;
 pub(crate) mod line;
 pub(crate) mod message;
 pub(crate) mod runs;

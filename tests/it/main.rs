@@ -39,6 +39,7 @@ mod full_disk;
 mod homeless;
 mod hygiene;
 mod images;
+mod keyboard;
 mod launcher;
 mod life;
 mod limits;

@@ -39,6 +39,8 @@ pub(crate) enum Verb {
     Console,
     Send,
     Exec,
+    Type,
+    Keys,
     Qmp,
     DiskLs,
     DiskAdd,

@@ -6,11 +6,14 @@
 use serde_json::{Map, Value, json};
 
 use super::Supervisor;
-use crate::error::{Error, quote};
+use crate::error::{Error, Result, quote};
+use crate::qemu::keys::{self, Chord};
 use crate::qemu::reach::reach;
+use crate::runner::keyboard::TYPED_HOLD;
 use crate::runner::monitor::Asker;
 use crate::runner::session::{Line, REQUESTS_PER_TURN};
 use crate::runner::state::{Input, StopRequest};
+use crate::wire::keyboard::{KeysCall, TypeCall};
 use crate::wire::message::{Call, Request, StopCall};
 
 /// What a client waits for.
@@ -49,67 +52,83 @@ impl Supervisor<'_> {
     }
 
     fn serve(&mut self, session: u64, Request { id: request, call }: Request) {
-        let answer = match call {
-            Call::Qmp { ref command, ref arguments, unsafe_: false }
-                if reach(command, arguments).is_some() =>
+        if let Some(answer) = self.obey(session, &request, call).transpose() {
+            self.sessions.answer(session, request.as_ref(), answer);
+        }
+    }
+
+    /// Does what a client asks for; `None` where the answer comes later.
+    fn obey(&mut self, session: u64, request: &Option<Value>, call: Call) -> Result<Option<Value>> {
+        let request = || request.clone();
+        Ok(match call {
+            Call::Qmp { command, arguments, unsafe_: false }
+                if reach(&command, &arguments).is_some() =>
             {
-                Err(refusal(command, arguments))
+                return Err(refusal(&command, &arguments));
             }
-            Call::Ping if self.machine.came_up() => Ok("pong".into()),
+            Call::Ping if self.machine.came_up() => Some("pong".into()),
             Call::Ping => {
-                self.wait_for(Until::Up, session, request);
-                return;
+                self.wait_for(Until::Up, session, request());
+                None
             }
-            Call::Status => Ok(json!(self.status())),
-            Call::Qmp { .. } if !self.machine.came_up() => {
-                Err(Error::conflict("the VM is still starting"))
-            }
-            Call::Qmp { .. } if !self.machine.monitor_usable() => {
-                Err(Error::failed("QEMU's monitor is closed: this VM can only be stopped"))
-            }
-            Call::Qmp { .. } if !self.qemu.monitor.has_room() => {
-                Err(Error::conflict("too many QMP commands wait for QEMU's answer"))
-            }
+            Call::Status => Some(json!(self.status())),
             Call::Qmp { command, arguments, .. } => {
-                let asker = Asker::Client { session, request };
+                self.refuse_without_monitor()?;
+                let asker = Asker::Client { session, request: request() };
                 let news = self.qemu.monitor.execute(asker, &command, arguments);
                 self.hear(news);
-                return;
+                None
             }
-            Call::Wait(call) => match self.wait(session, request.clone(), call) {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            },
-            Call::Send(call) => match self.send(session, request.clone(), call) {
-                Ok(None) => return,
-                Ok(Some(sent)) => Ok(sent),
-                Err(error) => Err(error),
-            },
-            Call::Console(call) => match self.attach(session, request.as_ref(), call) {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            },
+            Call::Wait(call) => {
+                self.wait(session, request(), call)?;
+                None
+            }
+            Call::Send(call) => self.send(session, request(), call)?,
+            Call::Console(call) => {
+                self.attach(session, request().as_ref(), call)?;
+                None
+            }
+            Call::Keys(KeysCall { chords, hold }) => {
+                let chords = chords.iter().map(|chord| Chord::parse(chord)).collect::<Result<_>>();
+                self.press(session, request(), chords?, hold)?;
+                None
+            }
+            Call::Type(TypeCall { text }) => {
+                self.press(session, request(), keys::typed(&text)?, TYPED_HOLD)?;
+                None
+            }
             Call::Agent(call) => {
-                self.ask_agent(session, request, &call);
-                return;
+                self.ask_agent(session, request(), &call);
+                None
             }
-            Call::Exec(call) => match self.exec(session, request.as_ref(), call) {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            },
+            Call::Exec(call) => {
+                self.exec(session, request().as_ref(), call)?;
+                None
+            }
             Call::Stop(StopCall { manner, guest_time, at_once }) => {
                 let asked_by = self.sessions.describe(session);
                 if !at_once {
-                    self.wait_for(Until::Ended, session, request.clone());
+                    self.wait_for(Until::Ended, session, request());
                 }
                 self.tell(Input::Stop(StopRequest { manner, guest_time, asked_by }));
-                if !at_once {
-                    return;
-                }
-                Ok(json!({ "state": self.machine.state() }))
+                at_once.then(|| json!({ "state": self.machine.state() }))
             }
-        };
-        self.sessions.answer(session, request.as_ref(), answer);
+        })
+    }
+
+    /// # Errors
+    /// Where QEMU cannot be asked anything.
+    pub(super) fn refuse_without_monitor(&self) -> Result<()> {
+        if !self.machine.came_up() {
+            return Err(Error::conflict("the VM is still starting"));
+        }
+        if !self.machine.monitor_usable() {
+            return Err(Error::failed("QEMU's monitor is closed: this VM can only be stopped"));
+        }
+        if !self.qemu.monitor.has_room() {
+            return Err(Error::conflict("too many QMP commands wait for QEMU's answer"));
+        }
+        Ok(())
     }
 
     /// Answers later. Those who have left in the meantime are forgotten here: else a stop without an
@@ -120,11 +139,7 @@ impl Supervisor<'_> {
         self.waiting.push(Waiting { session, request, until });
     }
 
-    pub(super) fn answer_waiting(
-        &mut self,
-        until: Until,
-        answer: impl Fn() -> Result<Value, Error>,
-    ) {
+    pub(super) fn answer_waiting(&mut self, until: Until, answer: impl Fn() -> Result<Value>) {
         let (due, rest) =
             std::mem::take(&mut self.waiting).into_iter().partition(|one| one.until == until);
         self.waiting = rest;

@@ -91,6 +91,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     talk::CONSOLE,
     talk::SEND,
     guest::EXEC,
+    talk::TYPE,
+    talk::KEYS,
     talk::QMP,
     parts::DISK_LS,
     parts::DISK_ADD,

@@ -56,6 +56,51 @@ before the first that was sent, and prints what \"wait\" prints.",
     ],
 };
 
+pub(super) const TYPE: Command = Command {
+    verb: Verb::Type,
+    word: "type",
+    group: Group::Talk,
+    summary: "type a text on the guest's keyboard",
+    about: "\
+As a person at the guest's screen would, on a US keyboard. TEXT is literal but
+for \\r (Enter), \\n, \\t, \\e (Escape), \\\\ and \\xNN, \\x03 being Control-C; -
+types standard input as it is, at most 64 KiB. Characters that the keyboard does
+not have are named, and then nothing is typed. Returns when the guest has taken
+all keys.",
+    operands: &[VM, Operand { name: "TEXT|-", arity: Arity::One }],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: false,
+    examples: &[
+        ("type web 'root\\r'", "a name, and Enter"),
+        ("type web -", "what comes on standard input"),
+    ],
+};
+
+pub(super) const KEYS: Command = Command {
+    verb: Verb::Keys,
+    word: "keys",
+    group: Group::Talk,
+    summary: "press keys of the guest's keyboard",
+    about: "\
+One CHORD after the other: keys joined by dashes are held together. Keys are
+letters, digits and other characters of a US keyboard, f1 to f12, ctrl, alt,
+shift, meta, altgr, ret, esc, tab, spc, backspace, delete, insert, home, end,
+pgup, pgdn, up, down, left, right, minus and so on, as QEMU names them. Returns
+when the guest has taken them.",
+    operands: &[VM, Operand { name: "CHORD", arity: Arity::Some }],
+    definition: false,
+    flags: &[(Flag::Hold, "how long each is held (100ms)")],
+    excludes: &[],
+    objects: false,
+    examples: &[
+        ("keys web ctrl-alt-f2", "another virtual terminal"),
+        ("keys web down down ret", "through a menu"),
+        ("keys web esc --hold 2s", "for a firmware that wants that"),
+    ],
+};
+
 pub(super) const QMP: Command = Command {
     verb: Verb::Qmp,
     word: "qmp",
