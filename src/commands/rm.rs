@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::context::{Context, Vm};
+use super::doctor::{entries, is_unfinished};
 use super::power::stop_all;
 use super::rehearsal::rehearse;
 use super::stopped::{self, Stopped};
-use super::strays::{entries, is_unfinished};
 use crate::cli::table::Flag;
 use crate::control::life;
 use crate::definition::types::{Definition, Disk, Firmware};

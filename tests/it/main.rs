@@ -30,6 +30,7 @@ mod device;
 mod difference;
 mod disk;
 mod disk_from;
+mod doctor;
 mod edit;
 mod expect;
 mod failures;

@@ -1,4 +1,4 @@
-//! `restart`, `reset` and dry runs on the real QEMU, and what `doctor` finds.
+//! `restart`, `reset` and dry runs on the real QEMU.
 
 use std::time::Duration;
 
@@ -74,30 +74,4 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     host.maqet(["stop", "web", "--dry-run"]).exits(0);
     host.maqet(["rm", "web", "-n"]).exits(7);
     assert_eq!(host.state("web"), "running");
-}
-
-#[test]
-fn doctor_tells_what_is_wrong_and_what_is_well() {
-    let host = Host::new();
-    let well = host.maqet(["doctor", "-o", "check,result"]).exits(0).stdout;
-    for line in ["qemu\tok", "linux\tok", "data\tok", "database\tok"] {
-        assert!(well.lines().any(|found| found == line), "{line}: {well}");
-    }
-    host.add_bare("web");
-    host.add_bare("db");
-    std::fs::create_dir(host.data().join("vms/stray")).unwrap();
-    let folder = host.vm_folder("web");
-    std::fs::rename(&folder, host.root().join("away")).unwrap();
-    let ran = host.maqet(["doctor"]).exits(1);
-    assert!(ran.stdout.contains("the VM web has no folder"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("stray belongs to no VM"), "{}", ran.stdout);
-    std::fs::rename(host.root().join("away"), &folder).unwrap();
-    std::fs::write(host.data().join("maqet.db"), vec![b'x'; 8192]).unwrap();
-    let _ = std::fs::remove_file(host.data().join("maqet.db-wal"));
-    let ran = host.maqet(["doctor", "--json"]).exits(1);
-    assert!(ran.stdout.contains("\"check\":\"database\",\"ok\":false"), "{}", ran.stdout);
-    let mut command = host.command(Host::binary());
-    command.arg("doctor").env("PATH", "/nowhere");
-    let ran = crate::harness::run(&mut command).exits(1);
-    assert!(ran.stdout.contains("there is no qemu-system-"), "{}", ran.stdout);
 }

@@ -97,15 +97,22 @@ pub(super) const DOCTOR: Command = Command {
     group: Group::Host,
     summary: "look whether this host can run VMs",
     about: "\
-QEMU and its version, the kernel, KVM, the folders, the database, and what lies
-there that belongs to no VM. Changes nothing. Exits with 1 where something is
-wrong, and says what to do about it.",
+QEMU and what it can do, firmware, the kernel, KVM, the folders, the database,
+the VMs that run, and what lies there that belongs to no VM. Changes nothing
+without --fix. Exits with 1 where something is wrong, and says what to do.",
     operands: &[],
     definition: false,
-    flags: &[],
+    flags: &[(
+        Flag::Fix,
+        "put right what can be without harm: stale links, files cut short, lost folders",
+    )],
     excludes: &[],
     objects: true,
-    examples: &[("doctor", "one line a finding"), ("doctor -o check,ok", "for scripts")],
+    examples: &[
+        ("doctor", "one line a finding"),
+        ("doctor --fix", "and what is safe to mend is mended"),
+        ("doctor -o check,ok", "for scripts"),
+    ],
 };
 
 pub(super) const BATCH: Command = Command {

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::context::{Context, Vm};
-use super::finding::Finding;
+use super::finding::{Finding, Mend};
+use crate::commands::context::{Context, Vm};
 use crate::definition::types::Definition;
 use crate::error::{Error, quote};
+use crate::lock::{self, Holder};
+use crate::private::check_private;
 use crate::qemu::make::UNFINISHED;
 use crate::store::{Row, Store};
 
@@ -39,7 +41,12 @@ fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
         let error =
             Error::failed(format!("the VM {} has no folder in {}", row.name, vms.display()))
                 .hint(format!("\"maqet rm {}\" removes it, \"maqet add\" makes it anew", row.name));
-        findings.push(Finding::wrong("vms", &error));
+        findings.push(Finding::wrong("vms", &error).mended_by(Mend::Folder(row.id.clone())));
+    }
+    for row in rows.iter().filter(|row| there.contains(&row.id)) {
+        if let Err(error) = check_private(context.folders.vm(&row.id).path()) {
+            findings.push(Finding::wrong("vms", &error));
+        }
     }
     for id in there.difference(&stored) {
         let path = vms.join(id);
@@ -49,13 +56,22 @@ fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
             format!("look into {} and remove it", path.display()),
         ));
     }
-    for id in names(&context.folders.live()).difference(&stored) {
-        let path = context.folders.live_link(id);
-        findings.push(Finding::note(
-            "vms",
-            format!("{} belongs to no VM", path.display()),
-            "a link that nobody needs; it may be removed",
-        ));
+    for id in names(&context.folders.live()) {
+        let path = context.folders.live_link(&id);
+        // Who holds the lock may be alive; a lock that cannot be looked at tells nothing.
+        let is_alone = match lock::holder(&context.folders.vm(&id).lock()) {
+            Ok(holder) => holder == Holder::Nobody,
+            Err(_) => false,
+        };
+        if !is_alone {
+            continue;
+        }
+        let found = match stored.contains(&id) {
+            true => format!("{} was left by a runner that is gone", path.display()),
+            false => format!("{} belongs to no VM", path.display()),
+        };
+        let hint = "a link that nobody needs; --fix removes it, and so does the VM's next start";
+        findings.push(Finding::note("vms", found, hint).mended_by(Mend::Link(id)));
     }
     findings
 }
@@ -104,8 +120,9 @@ fn files(
             true => Finding::note(
                 "disks",
                 format!("{shown} was never finished"),
-                "the next start of its VM makes it anew; else it may be removed",
-            ),
+                "the next start of its VM makes it anew; --fix removes it",
+            )
+            .mended_by(Mend::Unfinished { vm: vm.clone(), path: path.clone() }),
             false => Finding::note(
                 "disks",
                 format!("{name}: none of its disks names {shown}"),
@@ -129,10 +146,10 @@ fn images(definition: &Definition, folder: &Path) -> BTreeSet<PathBuf> {
     all.collect()
 }
 
-pub(super) fn is_unfinished(path: &Path) -> bool {
+pub(in crate::commands) fn is_unfinished(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
 }
 
-pub(super) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+pub(in crate::commands) fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
 }

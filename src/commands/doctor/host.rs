@@ -1,17 +1,17 @@
-//! `doctor`: whether this host can run VMs, and whether what lies here is whole. Changes nothing.
+//! What `doctor` finds of the host: the programs, the kernel, the folders and the database. Changes
+//! nothing.
 
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::context::Context;
 use super::finding::Finding;
-use super::strays;
-use crate::cli::output::{Column, Output, Shape, plain};
-use crate::error::{Error, Kind, Result};
+use crate::commands::context::Context;
+use crate::definition::types::Definition;
+use crate::error::{Error, Result};
 use crate::private::check_private;
-use crate::qemu::{machine, program};
+use crate::qemu::{firmware, machine, program};
 use crate::sys;
 
 /// For a program to say its version.
@@ -22,39 +22,19 @@ const OLDEST_LINUX: (u32, u32) = (5, 4);
 /// Where less is free, logs and images will soon meet the end of the disk.
 const LITTLE_SPACE: u64 = 256 << 20;
 
-const SHAPE: Shape = Shape {
-    list: false,
-    columns: &[
-        Column { title: "CHECK", path: "check", show: plain },
-        Column { title: "RESULT", path: "result", show: plain },
-        Column { title: "FOUND", path: "found", show: plain },
-    ],
-    fields: &["check", "ok", "result", "found", "hint"],
-};
-
-pub(super) fn doctor(context: &Context<'_>) -> Result<u8> {
-    let mut output = Output::new(context.invocation, SHAPE)?;
-    let mut findings = vec![
+/// The findings about the host, the folders and the database.
+pub(super) fn host(context: &Context<'_>) -> Vec<Finding> {
+    vec![
         Finding::of("qemu", qemu()),
+        features(),
         qemu_img(),
+        firmware(),
         Finding::of("linux", linux()),
         kvm(),
         Finding::of("data", data(context)),
         space(context),
         Finding::of("database", database(context)),
-    ];
-    findings.extend(strays::strays(context));
-    let all_ok = findings.iter().all(|finding| finding.ok);
-    for finding in &findings {
-        output.object(finding)?;
-    }
-    output.finish()?;
-    for finding in findings.iter().filter(|_| !context.invocation.quiet()) {
-        if let Some(hint) = &finding.hint {
-            context.note(&format!("{}: {hint}", finding.check));
-        }
-    }
-    Ok(if all_ok { 0 } else { Kind::Failed.exit_code() })
+    ]
 }
 
 fn qemu() -> Result<String> {
@@ -66,6 +46,60 @@ fn qemu() -> Result<String> {
             .hint(format!("maqet needs QEMU {}.{} or newer", OLDEST_QEMU.0, OLDEST_QEMU.1))
     };
     if is_at_least(version, OLDEST_QEMU) { Ok(said) } else { Err(old()) }
+}
+
+/// What this QEMU was built with, as far as definitions ask for it: each question and its answer.
+const FEATURES: [(&str, &[&str]); 3] = [
+    ("accel", &["-accel", "help"]),
+    ("network", &["-machine", "none", "-netdev", "help"]),
+    ("display", &["-display", "help"]),
+];
+
+fn features() -> Finding {
+    let Ok(path) = program::find(machine::default_program().as_ref()) else {
+        let hint = "install QEMU first";
+        return Finding::note("features", "there is no QEMU to be asked", hint);
+    };
+    let all: Vec<(&str, Vec<String>)> = FEATURES
+        .iter()
+        .map(|(name, words)| (*name, listed(&said(&path, words).unwrap_or_default())))
+        .collect();
+    let found: Vec<String> =
+        all.iter().map(|(name, words)| format!("{name}: {}", words.join(" "))).collect();
+    let found = found.join("; ");
+    let has = |name: &str, word: &str| {
+        all.iter().any(|(known, words)| *known == name && words.iter().any(|one| one == word))
+    };
+    match has("network", "user") {
+        true => Finding::ok("features", found),
+        false => Finding::note(
+            "features",
+            found,
+            "this QEMU has no network of type user: --net none, or one built with slirp",
+        ),
+    }
+}
+
+/// The words of a list that QEMU prints, one a line after a title.
+fn listed(said: &str) -> Vec<String> {
+    let lines = said.lines().filter(|line| !line.ends_with(':') && !line.contains(' '));
+    lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Whether a VM with `firmware: uefi` would find one.
+fn firmware() -> Finding {
+    let asks = serde_json::json!({ "firmware": "uefi" });
+    let definition = Definition::read(&asks.as_object().cloned().unwrap_or_default());
+    let binary = program::find(machine::default_program().as_ref());
+    let found = definition.and_then(|definition| firmware::find(&definition, &binary?));
+    match found {
+        Ok(Some(flash)) => Finding::ok("firmware", format!("uefi: {}", flash.code.path.display())),
+        Ok(None) => Finding::ok("firmware", "bios"),
+        Err(error) => {
+            let hint = error.hint.unwrap_or_else(|| "install OVMF for UEFI".to_owned());
+            Finding::note("firmware", error.message, hint)
+        }
+    }
 }
 
 fn qemu_img() -> Finding {
@@ -149,13 +183,22 @@ fn is_at_least(version: &str, least: (u32, u32)) -> bool {
     }
 }
 
-/// What a program says when it is asked for its version.
+/// What a program says first when it is asked for its version.
 fn first_line(path: &Path) -> Result<String> {
+    let said = said(path, &["--version"])?;
+    match said.lines().next() {
+        Some(line) => Ok(line.to_owned()),
+        None => Err(Error::failed(format!("{} does not say its version", path.display()))),
+    }
+}
+
+/// What a program says when it is asked something, at most 64 KiB.
+fn said(path: &Path, words: &[&str]) -> Result<String> {
     let cannot = |error: std::io::Error| {
-        Error::io(format_args!("ask {} for its version", path.display()), &error)
+        Error::io(format_args!("ask {} what it is", path.display()), &error)
     };
     let mut child = Command::new(path)
-        .arg("--version")
+        .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -175,11 +218,7 @@ fn first_line(path: &Path) -> Result<String> {
     // One that goes on talking, or says nothing, is not waited for.
     let _ = child.kill();
     let _ = child.wait();
-    let text = String::from_utf8_lossy(&said);
-    match text.lines().next() {
-        Some(line) => Ok(line.to_owned()),
-        None => Err(Error::failed(format!("{} does not say its version", path.display()))),
-    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }
 
 #[cfg(test)]
@@ -198,6 +237,10 @@ mod tests {
         ] {
             assert_eq!(is_at_least(version, OLDEST_QEMU), expected, "{version}");
         }
+        assert_eq!(
+            listed("Accelerators supported in QEMU binary:\ntcg\nkvm\n\nSome display.\n"),
+            ["tcg", "kvm"]
+        );
         assert!(is_at_least("6.18.44-rc1", OLDEST_LINUX) && !is_at_least("5.3.0", OLDEST_LINUX));
     }
 }
