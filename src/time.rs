@@ -35,6 +35,34 @@ impl Timestamp {
         u64::try_from(later.0.saturating_sub(self.0) / 1000).unwrap_or(0)
     }
 
+    /// So long before this time.
+    pub(crate) fn before(self, ago: std::time::Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The same as [`Timestamp::parse`], with an offset such as `+01:00` in the place of `Z` too.
+    pub(crate) fn parse_anywhere(text: &str) -> Option<Timestamp> {
+        if text.ends_with('Z') {
+            return Timestamp::parse(text);
+        }
+        let (time, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+        let (sign, offset) = offset.split_at_checked(1)?;
+        let (hours, minutes) = offset.split_once(':')?;
+        let number = |digits: &str| {
+            let plain = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+            plain.then(|| digits.parse::<i64>().ok()).flatten()
+        };
+        let (hours, minutes) = (number(hours)?, number(minutes)?);
+        let offset = (hours * 60 + minutes) * 60_000;
+        let offset = match sign {
+            "+" => offset,
+            "-" => -offset,
+            _ => return None,
+        };
+        let local = Timestamp::parse(&format!("{time}Z"))?;
+        (hours < 24 && minutes < 60).then_some(Timestamp(local.0 - offset))
+    }
+
     /// Reads `2026-01-31T12:34:56Z`, with or without a fraction of a second; only UTC.
     pub(crate) fn parse(text: &str) -> Option<Timestamp> {
         let (date, time) = text.strip_suffix('Z')?.split_once('T')?;

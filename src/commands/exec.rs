@@ -123,7 +123,7 @@ impl Talk {
                     continue;
                 }
                 match said.frame {
-                    Frame::Opened => {}
+                    Frame::Opened | Frame::Event { .. } => {}
                     Frame::Data { stream, bytes, .. } if stream == "stderr" => complain(&bytes),
                     Frame::Data { bytes, .. } => self.output.guest(&bytes)?,
                     Frame::Answer(end) => return ExecEnd::read(&end?).map(Some),

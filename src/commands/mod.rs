@@ -20,6 +20,7 @@ mod disk;
 mod doctor;
 mod edit;
 mod ephemeral;
+mod events;
 mod exec;
 mod export;
 mod foreground;
@@ -111,6 +112,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Status => look::status(&Context::new(invocation)?),
         Verb::Info => info::info(&Context::new(invocation)?),
         Verb::Why => why::why(&Context::new(invocation)?),
+        Verb::Events => events::events(&Context::new(invocation)?),
         Verb::Logs => logs::logs(&Context::new(invocation)?),
         Verb::DiskLs => disk::ls(&Context::new(invocation)?),
         Verb::DiskAdd => disk::add(&Context::new(invocation)?),

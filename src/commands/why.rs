@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::paths::{Log, VmFolder, rotated};
 use crate::sys;
 use crate::time::Timestamp;
+use crate::wire::events::Event;
 use crate::wire::runs::{End, Outcome, Run, SeenEvent};
 use crate::wire::status::State;
 
@@ -89,6 +90,14 @@ fn explain(
     let console = if newest { tail(folder, Log::Console) } else { String::new() };
     // A runner that was killed wrote no end: QEMU's last words are in its log.
     let log = if newest && run.end.is_none() { tail(folder, Log::Qemu) } else { String::new() };
+    // What happened in a run that has no end yet stands in a file of its own.
+    let happened = if run.end.is_none() { life::events(folder) } else { Vec::new() };
+    let of_this = happened.into_iter().filter(|event| event.run == run.number);
+    let of_qemu = of_this.filter(|event| event.event.starts_with(|c: char| c.is_ascii_uppercase()));
+    let seen: Vec<SeenEvent> =
+        of_qemu.map(|Event { at, event, .. }| SeenEvent { at, event }).collect();
+    let seen = &seen[seen.len().saturating_sub(LINES)..];
+    let events = if run.end.is_none() { seen } else { &run.events };
     let stderr = if run.stderr.is_empty() { &log } else { &run.stderr };
     let machine = run.machine.as_deref();
     if output.wants_objects() {
@@ -98,7 +107,7 @@ fn explain(
             began_at: run.began_at,
             machine,
             end,
-            events: &run.events,
+            events,
             stderr,
             console,
         });
@@ -113,7 +122,7 @@ fn explain(
         output.text("it is about to be started again\n")?;
     }
     let events: String =
-        run.events.iter().map(|seen| format!("  {} {}\n", seen.at, seen.event)).collect();
+        events.iter().map(|seen| format!("  {} {}\n", seen.at, seen.event)).collect();
     for (title, text) in [
         ("the last QMP events", events),
         ("the end of QEMU's standard error", indented(stderr)),

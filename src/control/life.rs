@@ -13,6 +13,7 @@ use crate::lock::{self, Holder};
 use crate::paths::{Folders, RuntimeFolder, VmFolder};
 use crate::sys;
 use crate::time::Timestamp;
+use crate::wire::events::{self, Event};
 use crate::wire::message::{Call, Request};
 use crate::wire::runs::{self, End, Outcome, Run};
 use crate::wire::status::{State, Status};
@@ -208,11 +209,20 @@ pub(crate) fn all_runs(folder: &VmFolder) -> Vec<Run> {
     runs::parse(&end_of_runs(folder, ALL_RUNS_BYTES))
 }
 
+/// What is kept of what happened with a VM, as its runner has written it down.
+pub(crate) fn events(folder: &VmFolder) -> Vec<Event> {
+    events::parse(&end_of(&folder.events(), ALL_RUNS_BYTES))
+}
+
 /// The end of `runs.ndjson`; nothing where there is none. A first line that was cut is passed over
 /// by those who read it.
 fn end_of_runs(folder: &VmFolder, bytes: u64) -> String {
+    end_of(&folder.runs(), bytes)
+}
+
+fn end_of(path: &std::path::Path, bytes: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(folder.runs())?;
+        let mut file = std::fs::File::open(path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
         let mut text = Vec::new();

@@ -45,6 +45,11 @@ impl VmFolder {
         self.0.join("runs.ndjson")
     }
 
+    /// What happened, the last of it.
+    pub(crate) fn events(&self) -> PathBuf {
+        self.0.join("events.ndjson")
+    }
+
     pub(crate) fn log(&self, log: Log) -> PathBuf {
         self.0.join(log.file_name())
     }

@@ -1,4 +1,5 @@
-//! What the runner writes to disk while a VM lives: capped logs and the lines of its runs.
+//! What the runner writes to disk while a VM lives: capped logs, and how what
+//! cannot be written is counted.
 //!
 //! A write that fails is dropped and its bytes are counted: a full disk never stops a guest. Only
 //! the holder of the VM's lock writes here.
@@ -11,16 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::Error;
-use crate::paths::{VmFolder, rotated};
+use crate::paths::rotated;
 use crate::sys;
-use crate::time::Timestamp;
-use crate::wire::runs::{self, End, Line, SeenEvent};
 
 /// The largest size of a log before it is rotated, in bytes.
 const LOG_LIMIT: u64 = 8 << 20;
-/// How many QMP events are remembered for a post-mortem.
-const EVENTS_KEPT: usize = 16;
 
 /// Bytes that could not be written, counted over all files of one VM.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +27,7 @@ impl Lost {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add(&self, bytes: usize) {
+    pub(super) fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
@@ -127,13 +123,15 @@ impl Write for CappedLog {
     }
 }
 
-fn open(path: &Path) -> Option<File> {
+/// A file to append to, made where it is not there.
+pub(super) fn open(path: &Path) -> Option<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o600).custom_flags(sys::NO_FOLLOW);
     options.open(path).ok()
 }
 
-fn write_what_fits(file: &mut File, bytes: &[u8]) -> usize {
+/// Appends, and tells how many bytes there was room for.
+pub(super) fn write_what_fits(file: &mut File, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
         match file.write(&bytes[written..]) {
@@ -176,97 +174,10 @@ impl Tail {
     }
 }
 
-/// This run, as it is written down.
-#[derive(Debug)]
-pub(super) struct Record {
-    path: PathBuf,
-    run: u64,
-    events: VecDeque<SeenEvent>,
-    lost: Lost,
-}
-
-impl Record {
-    /// Writes the line with which a run begins; only the last 64 runs are kept.
-    pub(super) fn begin(folder: &VmFolder, lost: Lost) -> Record {
-        let mut record = Record { path: folder.runs(), run: 0, events: VecDeque::new(), lost };
-        record.begin_next();
-        record
-    }
-
-    /// The same for the run that follows the one that has ended.
-    pub(super) fn begin_next(&mut self) {
-        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        if let Some(kept) = runs::trimmed(&text) {
-            let new = self.path.with_extension("ndjson.new");
-            if std::fs::write(&new, kept).is_ok() {
-                let _ = std::fs::rename(&new, &self.path);
-            }
-        }
-        // What a full disk did not take was a run all the same.
-        let last = runs::parse(&text).last().map_or(0, |last| last.number);
-        self.run = last.max(self.run) + 1;
-        self.events.clear();
-        self.append(&Line::Began {
-            run: self.run,
-            at: Timestamp::now(),
-            boot_id: sys::boot_id(),
-            runner_pid: std::process::id(),
-        });
-    }
-
-    /// Remembers a QMP event for the post-mortem.
-    pub(super) fn saw(&mut self, event: &str) {
-        if self.events.len() == EVENTS_KEPT {
-            self.events.pop_front();
-        }
-        self.events.push_back(SeenEvent { at: Timestamp::now(), event: event.to_owned() });
-    }
-
-    pub(super) fn up(&self, machine: &str, created: &[PathBuf]) {
-        let created = created.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-        self.append(&Line::Up { run: self.run, machine: machine.to_owned(), created });
-    }
-
-    pub(super) fn end(&self, end: End, error: Option<&Error>, stderr: &str) {
-        let lines: Vec<&str> = stderr.lines().collect();
-        let last = lines[lines.len().saturating_sub(16)..].join("\n");
-        self.append(&Line::Ended {
-            run: self.run,
-            end,
-            error: error.cloned(),
-            events: self.events.iter().cloned().collect(),
-            stderr: last,
-        });
-    }
-
-    fn append(&self, line: &Line) {
-        let mut text = line.to_text();
-        // A line that a full disk or a kill tore must not swallow this one.
-        if std::fs::read(&self.path).is_ok_and(|found| !found.is_empty() && !found.ends_with(b"\n"))
-        {
-            text.insert(0, '\n');
-        }
-        let written =
-            open(&self.path).map_or(0, |mut file| write_what_fits(&mut file, text.as_bytes()));
-        if written < text.len() {
-            self.lost.add(text.len() - written);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paths::Folders;
     use crate::testing::Folder;
-    use crate::wire::runs::Outcome;
-
-    fn vm(folder: &Folder) -> VmFolder {
-        let words = [folder.path().as_os_str().to_owned(), "/r".into()];
-        let vm = Folders::from_arguments(words.into_iter()).unwrap().vm("id");
-        std::fs::create_dir_all(vm.path()).unwrap();
-        vm
-    }
 
     #[test]
     fn a_log_is_rotated_once_when_it_is_full() {
@@ -334,42 +245,5 @@ mod tests {
             tail.push(piece.as_bytes());
         }
         assert_eq!(tail.text(), "hijk");
-    }
-
-    #[test]
-    fn a_run_is_written_down_and_numbered_after_the_last() {
-        let folder = Folder::new();
-        let vm = vm(&folder);
-        for _ in 0..2 {
-            let mut record = Record::begin(&vm, Lost::default());
-            for n in 0..20 {
-                record.saw(&format!("EVENT_{n}"));
-            }
-            record.up("pc-q35-7.2", &["/d".into()]);
-            let end = End {
-                outcome: Outcome::Crashed,
-                exit_code: None,
-                signal: Some(11),
-                by: None,
-                asked_by: None,
-                detail: None,
-                ended_at: None,
-            };
-            record.end(end, None, &"line\n".repeat(30));
-        }
-        let runs = runs::parse(&std::fs::read_to_string(vm.runs()).unwrap());
-        assert_eq!(runs.iter().map(|run| run.number).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(runs[1].events.len(), 16);
-        assert_eq!(runs[1].stderr.lines().count(), 16);
-        assert_eq!(runs[1].machine.as_deref(), Some("pc-q35-7.2"));
-    }
-
-    #[test]
-    fn a_torn_line_does_not_swallow_the_next() {
-        let folder = Folder::new();
-        let vm = vm(&folder);
-        std::fs::write(vm.runs(), r#"{"line":"began","run":1"#).unwrap();
-        let _record = Record::begin(&vm, Lost::default());
-        assert_eq!(runs::parse(&std::fs::read_to_string(vm.runs()).unwrap()).len(), 1);
     }
 }

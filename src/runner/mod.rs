@@ -10,6 +10,7 @@ mod again;
 mod agent;
 mod console;
 mod copying;
+mod events;
 mod execs;
 mod front;
 mod home;
@@ -18,6 +19,7 @@ pub(crate) mod launch;
 mod logs;
 mod monitor;
 mod notify;
+mod record;
 mod session;
 mod starter;
 mod state;
@@ -37,14 +39,16 @@ use self::again::Again;
 use self::agent::Agent;
 use self::console::Console;
 use self::copying::Copying;
+use self::events::Followers;
 use self::execs::Execs;
 use self::front::Front;
 use self::home::Home;
 use self::keyboard::Keyboard;
 use self::launch::{Leave, QemuEnds};
-use self::logs::{CappedLog, Lost, Record};
+use self::logs::{CappedLog, Lost};
 use self::monitor::Monitor;
 pub(crate) use self::notify::Readiness;
+use self::record::Record;
 use self::session::Sessions;
 use self::starter::Starter;
 use self::state::{Machine, Terms};
@@ -255,6 +259,7 @@ fn run(
                 watches: Watches::default(),
                 execs: Execs::default(),
                 keyboard: Keyboard::new(Instant::now()),
+                followers: Followers::default(),
             };
             supervisor.run().map_err(|error| Error::io("wait for QEMU", &error))
         }

@@ -17,12 +17,14 @@ use super::Recipe;
 use super::again::Again;
 use super::agent::Agent;
 use super::console::Console;
+use super::events::Followers;
 use super::execs::Execs;
 use super::front::Front;
 use super::home::Home;
 use super::keyboard::Keyboard;
-use super::logs::{Lost, Record};
+use super::logs::Lost;
 use super::monitor::{Asker, Monitor, News};
+use super::record::Record;
 use super::session::Sessions;
 use super::starter::Starter;
 use super::state::{Action, Exit, Input, Machine, Order, Phase, Terms};
@@ -102,6 +104,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) watches: Watches,
     pub(super) execs: Execs,
     pub(super) keyboard: Keyboard,
+    pub(super) followers: Followers,
 }
 
 impl Supervisor<'_> {
@@ -113,6 +116,7 @@ impl Supervisor<'_> {
         self.home.write_status(&self.status());
         loop {
             let behind = self.watches.has_work(self.qemu.console.written());
+            let behind = behind || self.followers.has_work(&self.record.events, &self.sessions);
             let busy = behind || self.sessions.has_work();
             let deadline = if busy { Some(Instant::now()) } else { self.deadline() };
             let ready = turn::wait(&self.sources(), deadline)?;
@@ -237,6 +241,9 @@ impl Supervisor<'_> {
             log::info!("{before} -> {after}");
             self.since = Timestamp::now();
             self.watches.state(after, self.qemu.console.written());
+            if self.machine.phase() != Phase::Ended {
+                self.record.state(before, after);
+            }
             if after == State::Stopping {
                 self.starter.stopping();
             }
@@ -299,9 +306,9 @@ impl Supervisor<'_> {
                     self.sessions.answer(session, request.as_ref(), Ok(answer.into_value()));
                 }
                 News::Event { name, data } => {
-                    self.record.saw(&name);
                     self.watches.event(&name, self.qemu.console.written());
                     self.heed_event(&name, &data);
+                    self.record.saw(&name, data.clone());
                     match name.as_str() {
                         "STOP" => self.tell(Input::GuestPaused),
                         "RESUME" => self.tell(Input::GuestResumed),

@@ -21,7 +21,7 @@ pub(crate) use self::file::{
     kvm_opens, next_data, rename_new, share_blocks,
 };
 pub(crate) use self::lock::{record_lock_holder, try_flock, try_record_lock};
-pub(crate) use self::poll::{Interest, poll, wait_readable, watch_folder};
+pub(crate) use self::poll::{Interest, monotonic, poll, wait_readable, watch_folder};
 pub(crate) use self::process::{
     Signal, die_with_parent, effective_uid, limit_cpu, limit_memory, new_session, no_core_dumps,
     no_new_privileges, parent_pid, pidfd_open, pidfd_send, private_umask, set_process_name,

@@ -46,6 +46,13 @@ pub(crate) fn wait_readable(fd: impl AsFd, deadline: Instant) -> io::Result<bool
     }
 }
 
+/// The monotonic clock, which no one sets: time since some moment of this boot.
+pub(crate) fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
 fn flags(interest: Interest) -> PollFlags {
     match interest {
         Interest::Nothing => PollFlags::empty(),

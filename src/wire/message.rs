@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::events::EventsCall;
 use super::guest::{AgentCall, ExecCall};
 use super::keyboard::{KeysCall, TypeCall};
 use super::line::line_of;
@@ -57,6 +58,8 @@ pub(crate) enum Call {
     /// Answered when the keys have been pressed.
     Keys(KeysCall),
     Type(TypeCall),
+    /// A stream: it has an id.
+    Events(EventsCall),
 }
 
 /// How the guest is to be stopped.
@@ -121,7 +124,7 @@ impl Request {
             id => id,
         };
         match call(&raw.method, raw.args, raw.kwargs) {
-            Ok(Call::Console(_) | Call::Exec(_)) if id.is_none() => {
+            Ok(Call::Console(_) | Call::Exec(_) | Call::Events(_)) if id.is_none() => {
                 let what = format!("the method {} is a stream, and needs an id", raw.method);
                 Err(Box::new((None, Error::usage(what))))
             }
@@ -149,6 +152,7 @@ impl Request {
             Call::Exec(exec) => ("exec", json!(exec.words), exec.to_kwargs()),
             Call::Keys(keys) => ("keys", keys.to_args(), keys.to_kwargs()),
             Call::Type(text) => ("type", text.to_args(), Map::new()),
+            Call::Events(events) => ("events", json!([]), events.to_kwargs()),
         };
         let mut request = json!({ "method": method, "args": args, "kwargs": kwargs });
         if let Some(id) = &self.id {
@@ -195,10 +199,13 @@ fn call(method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Ca
         "exec" => ExecCall::read(&args, kwargs).map(Call::Exec),
         "keys" => KeysCall::read(args, kwargs).map(Call::Keys),
         "type" => TypeCall::read(args, &kwargs).map(Call::Type),
-        "wait" | "console" => Err(Error::usage(format!("the method {method} takes kwargs only"))),
+        "events" if args.is_empty() => EventsCall::read(kwargs).map(Call::Events),
+        "wait" | "console" | "events" => {
+            Err(Error::usage(format!("the method {method} takes kwargs only")))
+        }
         _ => Err(Error::usage(format!("no such method: {}", quote(method))).hint(
-            "the methods are ping, status, qmp, stop, wait, send, console, agent, exec, keys and \
-                   type",
+            "the methods are ping, status, qmp, stop, wait, send, console, agent, exec, keys, \
+                   type and events",
         )),
     }
 }
@@ -325,6 +332,7 @@ mod tests {
     use super::super::condition::Written;
     use super::super::talk::Mark;
     use super::*;
+    use crate::time::Timestamp;
 
     #[test]
     fn every_call_survives_its_own_line() {
@@ -356,6 +364,7 @@ mod tests {
                 line_break: false,
                 wait: Some(WaitCall { from: Mark::Start, ..wait }),
             }),
+            Call::Events(EventsCall { follow: true, since: Some(Timestamp::from_unix_millis(7)) }),
             Call::Console(ConsoleCall { read_only: true, force: false }),
             Call::Keys(KeysCall {
                 chords: vec!["ctrl-c".into(), "f2".into()],
@@ -364,7 +373,10 @@ mod tests {
             Call::Type(TypeCall { text: "é\r".into() }),
         ] {
             let ids = [None, Some(json!(7)), Some(json!("a"))];
-            for id in ids.into_iter().skip(usize::from(matches!(call, Call::Console(_)))) {
+            for id in ids
+                .into_iter()
+                .skip(usize::from(matches!(call, Call::Console(_) | Call::Events(_))))
+            {
                 let request = Request { id, call: call.clone() };
                 let line = request.to_line();
                 assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);

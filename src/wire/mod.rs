@@ -7,6 +7,7 @@
 pub(crate) mod auth;
 pub(crate) mod condition;
 pub(crate) mod copied;
+pub(crate) mod events;
 pub(crate) mod expect;
 pub(crate) mod guest;
 pub(crate) mod handoff;

@@ -67,6 +67,13 @@ pub(crate) fn frame(id: &Value, stream: &str, bytes: &[u8], lost: u64) -> Vec<u8
     line_of(&frame)
 }
 
+/// A frame of a runner's: something that happened, which is an object as JSON; `lost` before it did
+/// not fit.
+pub(crate) fn event(id: &Value, event: &str, lost: u64) -> Vec<u8> {
+    let lost = if lost > 0 { format!(",\"lost\":{lost}") } else { String::new() };
+    format!("{{\"id\":{id},\"event\":{event}{lost}}}\n").into_bytes()
+}
+
 /// What a runner says under an id, or without one.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Said {
@@ -81,6 +88,8 @@ pub(crate) enum Frame {
     Opened,
     /// Bytes of the stream of this name; `lost` bytes before them did not fit.
     Data { stream: String, bytes: Vec<u8>, lost: u64 },
+    /// Something that happened; `lost` before it did not fit.
+    Event { event: Value, lost: u64 },
     /// The answer to a request, which ends its stream if it had one.
     Answer(Result<Value>),
 }
@@ -91,6 +100,7 @@ struct RawFrame {
     status: Option<String>,
     stream: Option<String>,
     data: Option<String>,
+    event: Option<Value>,
     #[serde(default)]
     lost: u64,
 }
@@ -103,6 +113,9 @@ impl Said {
     pub(crate) fn parse(line: &[u8]) -> Result<Said> {
         let unreadable = || Error::failed("cannot read what the runner says");
         let raw: RawFrame = serde_json::from_slice(line).map_err(|_| unreadable())?;
+        if let Some(event) = raw.event {
+            return Ok(Said { id: raw.id, frame: Frame::Event { event, lost: raw.lost } });
+        }
         let frame = match (raw.status.as_deref(), raw.stream, raw.data) {
             (Some("stream"), None, None) => Frame::Opened,
             (None, Some(stream), Some(data)) => {
@@ -173,6 +186,8 @@ mod tests {
         assert_eq!(said(&opened(&id)), Frame::Opened);
         let data = Frame::Data { stream: "console".into(), bytes: b"x\n".to_vec(), lost: 7 };
         assert_eq!(said(&frame(&id, "console", b"x\n", 7)), data);
+        let happened = Frame::Event { event: json!({"event": "STOP"}), lost: 3 };
+        assert_eq!(said(&event(&id, r#"{"event":"STOP"}"#, 3)), happened);
         let answer = message::success(Some(&id), json!({"x": 1}));
         assert_eq!(said(&answer), Frame::Answer(Ok(json!({"x": 1}))));
         let error = Error::conflict("it is busy");

@@ -32,6 +32,7 @@ mod disk;
 mod disk_from;
 mod doctor;
 mod edit;
+mod events;
 mod expect;
 mod failures;
 mod firmware;

@@ -35,6 +35,7 @@ pub(crate) enum Verb {
     Info,
     Why,
     Logs,
+    Events,
     Wait,
     Console,
     Send,

@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
             match link.hear()?.map(|said| said.frame) {
                 Some(Frame::Opened) => break,
                 Some(Frame::Answer(answer)) => return Err(refused(answer)),
-                Some(Frame::Data { .. }) => {}
+                Some(Frame::Data { .. } | Frame::Event { .. }) => {}
                 None if !link.is_open() => return Err(lost()),
                 None if Instant::now() >= deadline => {
                     return Err(Error::timeout("its runner has not answered in time"));
@@ -230,7 +230,7 @@ impl<'a> Session<'a> {
     /// Takes what the runner says.
     fn take(&mut self, frame: Frame) -> Option<Over> {
         match frame {
-            Frame::Opened => None,
+            Frame::Opened | Frame::Event { .. } => None,
             Frame::Data { bytes, lost, .. } => {
                 self.silent_at = None;
                 if lost > 0 {

@@ -10,6 +10,7 @@ use crate::qemu::keys::Chord;
 use crate::qemu::qmp::Answer;
 use crate::runner::monitor::Asker;
 use crate::runner::watch::Due;
+use crate::wire::events::EventsCall;
 use crate::wire::runs::End;
 use crate::wire::status::State;
 use crate::wire::talk::{ConsoleCall, Mark, SendCall, WaitCall};
@@ -23,6 +24,8 @@ impl Supervisor<'_> {
     pub(super) fn attend(&mut self, now: Instant) {
         self.watches.catch_up(&self.qemu.console);
         self.qemu.console.catch_up(&mut self.sessions);
+        self.record.events.flush();
+        self.followers.serve(&self.record.events, &mut self.sessions);
         if self.watches.wants_connections(now) && self.machine.monitor_usable() {
             let arguments = Map::from_iter([("command-line".to_owned(), json!("info usernet"))]);
             let news =
@@ -136,6 +139,20 @@ impl Supervisor<'_> {
     pub(super) fn end_keyboard(&mut self, why: &Error) {
         let due = self.keyboard.end(Instant::now(), why);
         self.answer_due(due);
+    }
+
+    /// Begins to tell what happens.
+    pub(super) fn follow(
+        &mut self,
+        session: u64,
+        request: Option<&Value>,
+        call: EventsCall,
+    ) -> Result<()> {
+        let Some(id) = request else {
+            return Err(Error::usage("a stream needs an id"));
+        };
+        let (events, sessions) = (&self.record.events, &mut self.sessions);
+        self.followers.begin(events, sessions, (session, id.clone()), call)
     }
 
     pub(super) fn hear_connections(&mut self, answer: Answer) {

@@ -47,6 +47,7 @@ impl Supervisor<'_> {
         self.end_attendance(end);
         log::info!("ended: {end:?}; there is a new try in {} s", pause.as_secs());
         self.record.end(end.clone(), error, stderr);
+        self.followers.serve(&self.record.events, &mut self.sessions);
         self.machine = Machine::resting(self.terms, now + pause);
         self.begin_state();
         true
@@ -71,6 +72,8 @@ impl Supervisor<'_> {
             stderr.clear();
         }
         let error = (!self.machine.came_up()).then(|| start_error(&end, &stderr));
+        self.record.state_at_end(&end);
+        self.followers.end(&self.record.events, &mut self.sessions);
         let result = json!({ "state": self.machine.state(), "last_exit": end });
         self.answer_waiting(Until::Ended, || Ok(result.clone()));
         let told =

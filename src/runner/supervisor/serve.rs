@@ -38,6 +38,7 @@ impl Supervisor<'_> {
                 match self.sessions.next_line(number) {
                     Some(Line::Request(Ok(request))) => self.serve(number, request),
                     Some(Line::Input(id, input)) => {
+                        self.followers.take(&mut self.sessions, number, &id, &input);
                         self.qemu.console.take(&mut self.sessions, number, &id, input.clone());
                         self.execs.take(&mut self.sessions, number, &id, input);
                     }
@@ -95,6 +96,10 @@ impl Supervisor<'_> {
             }
             Call::Type(TypeCall { text }) => {
                 self.press(session, request(), keys::typed(&text)?, TYPED_HOLD)?;
+                None
+            }
+            Call::Events(call) => {
+                self.follow(session, request().as_ref(), call)?;
                 None
             }
             Call::Agent(call) => {

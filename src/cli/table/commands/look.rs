@@ -113,6 +113,30 @@ characters are shown escaped; in a pipe the bytes are as they came.",
     ],
 };
 
+pub(super) const EVENTS: Command = Command {
+    verb: Verb::Events,
+    word: "events",
+    group: Group::Look,
+    summary: "tell what happened with VMs",
+    about: "\
+QEMU's events, in capitals, and the VM's states, in small letters, one JSON
+object a line: the last 256 of every VM, or of those named, whether they run or
+not. TIME is as long ago as in \"10m ago\", or RFC 3339.",
+    operands: &[Operand { name: "VM", arity: Arity::Any }],
+    definition: false,
+    flags: &[
+        (Flag::Follow, "go on with what happens, until all of them have ended"),
+        (Flag::Since, "nothing that happened before TIME"),
+    ],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("events web", "what happened last"),
+        ("events --all -f -o name,event", "two columns, as it happens"),
+        ("events web --since 2026-01-31T12:00:00Z", "since noon"),
+    ],
+};
+
 pub(super) const WAIT: Command = Command {
     verb: Verb::Wait,
     word: "wait",

@@ -87,6 +87,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::INFO,
     look::WHY,
     look::LOGS,
+    look::EVENTS,
     look::WAIT,
     talk::CONSOLE,
     talk::SEND,
