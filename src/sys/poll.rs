@@ -1,4 +1,4 @@
-//! Waiting for descriptors: poll(2), and what else can be waited for.
+//! Waiting: poll(2), what else can be waited for, and the clock that no one sets.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
