@@ -88,8 +88,7 @@ fn a_network_card_comes_with_its_network_and_goes_with_it() {
     host.add_guest("web", &["--net", "none"]);
     host.maqet(["start", "web"]).exits(0);
     host.wait_for_guest("web");
-    let spec =
-        r#"{"name":"lan","model":"e1000e","ports":["auto:22"],"options":{"hostname":"inside"}}"#;
+    let spec = r#"{"name":"lan","model":"e1000e","ports":["auto:22"],"options":{"hostname":"inside","restrict":true}}"#;
     assert_eq!(host.maqet(["device", "add", "web", "--net", spec]).exits(0).stdout, "net-lan\n");
     host.maqet(["device", "add", "web", "--net", "user,name=lan"]).exits(7);
     assert_eq!(host.maqet(["device", "add", "web", "--net", "user"]).exits(0).stdout, "net-net0\n");

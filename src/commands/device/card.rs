@@ -6,12 +6,14 @@ use super::LIMIT;
 use crate::commands::context::{Context, Vm};
 use crate::commands::{hotplug, sources};
 use crate::control::qmp::Qmp;
+use crate::control::{life, schema};
 use crate::definition::merge::{Part, onto};
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::Definition;
 use crate::error::{Error, Result, quote};
 use crate::qemu::argv::{self, CardPlug};
 use crate::qemu::properties::Properties;
+use crate::qemu::schema::{Given, Schema, Word};
 
 /// Plugs the card of this text in; its id.
 ///
@@ -28,7 +30,9 @@ pub(super) fn plug(context: &Context<'_>, vm: &Vm, spec: &str) -> Result<String>
             .hint("choose another name"));
     }
     let CardPlug { kind, netdev, device } = card(context, vm, &name, part)?;
-    qmp.execute("netdev_add", &netdev_arguments(kind, &netdev))?;
+    let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
+    let schema = schema::of(&context.folders, life.qemu_pid, &qmp)?;
+    qmp.execute("netdev_add", &netdev_arguments(&schema, kind, &netdev)?.into())?;
     let connected = connect(&qmp, &device);
     if connected.is_err() {
         // Best effort: the error that counts is the device's.
@@ -63,18 +67,22 @@ fn connect(qmp: &Qmp<'_>, device: &Value) -> Result<()> {
 /// Options that may stand several times, and are a list for `netdev_add`.
 const LISTS: [&str; 3] = ["hostfwd", "guestfwd", "dnssearch"];
 
-/// The network as `netdev_add` takes it.
-fn netdev_arguments(kind: &str, netdev: &[(String, String)]) -> Value {
-    let mut arguments = json!({ "type": kind });
-    for (key, value) in netdev {
-        match LISTS.contains(&key.as_str()) {
-            false => arguments[key] = json!(value),
-            true => {
-                let known = arguments[key].as_array().cloned().unwrap_or_default();
-                let all = known.into_iter().chain([json!({ "str": value })]);
-                arguments[key] = all.collect();
-            }
+/// The network as `netdev_add` takes it: each value of the type that this QEMU's schema says.
+fn netdev_arguments(
+    schema: &Schema,
+    kind: &str,
+    netdev: &[(String, String)],
+) -> Result<Map<String, Value>> {
+    let mut given: Vec<Given<'_>> = vec![("type", Word::Text(kind))];
+    let (lists, texts): (Vec<_>, Vec<_>) =
+        netdev.iter().partition(|(key, _)| LISTS.contains(&key.as_str()));
+    given.extend(texts.iter().map(|(key, value)| (key.as_str(), Word::Text(value))));
+    for list in LISTS {
+        let items = lists.iter().filter(|(key, _)| key == list);
+        let items: Vec<Value> = items.map(|(_, value)| json!({ "str": value })).collect();
+        if !items.is_empty() {
+            given.push((list, Word::Json(items.into())));
         }
     }
-    arguments
+    schema.arguments("netdev_add", given)
 }
