@@ -49,6 +49,7 @@ mod sink;
 mod snapshot;
 mod sources;
 mod start;
+mod stats;
 mod stopped;
 mod target;
 mod unpack;
@@ -113,6 +114,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Info => info::info(&Context::new(invocation)?),
         Verb::Why => why::why(&Context::new(invocation)?),
         Verb::Events => events::events(&Context::new(invocation)?),
+        Verb::Stats => stats::stats(&Context::new(invocation)?),
         Verb::Logs => logs::logs(&Context::new(invocation)?),
         Verb::DiskLs => disk::ls(&Context::new(invocation)?),
         Verb::DiskAdd => disk::add(&Context::new(invocation)?),

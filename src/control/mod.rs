@@ -13,3 +13,4 @@ pub(crate) mod schema;
 pub(crate) mod spawn;
 pub(crate) mod stop;
 mod talk;
+pub(crate) mod usage;

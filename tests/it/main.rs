@@ -62,6 +62,7 @@ mod shares;
 mod snapshot;
 mod snapshot_stopped;
 mod speed;
+mod stats;
 mod store;
 mod supervised;
 mod surroundings;

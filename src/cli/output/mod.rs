@@ -233,6 +233,11 @@ impl Output {
         }
     }
 
+    /// Whether a person looks at it.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal && self.form == Form::Table
+    }
+
     /// Whether nobody reads any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.closed

@@ -36,6 +36,7 @@ pub(crate) enum Verb {
     Why,
     Logs,
     Events,
+    Stats,
     Wait,
     Console,
     Send,

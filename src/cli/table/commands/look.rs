@@ -137,6 +137,30 @@ not. TIME is as long ago as in \"10m ago\", or RFC 3339.",
     ],
 };
 
+pub(super) const STATS: Command = Command {
+    verb: Verb::Stats,
+    word: "stats",
+    group: Group::Look,
+    summary: "tell what VMs use of the host",
+    about: "\
+CPU in percents of one, the memory of QEMU and of the runner, and what disks and
+taps moved, between two looks half a second apart. Every VM that runs, or those
+named. With --json one array, bytes as numbers, null where nobody counts.",
+    operands: &[Operand { name: "VM", arity: Arity::Any }],
+    definition: false,
+    flags: &[
+        (Flag::Follow, "go on, in place on a terminal; with --json an array a line"),
+        (Flag::Every, "the time between two looks (with -f 1s)"),
+    ],
+    excludes: &[],
+    objects: true,
+    examples: &[
+        ("stats", "the table"),
+        ("stats web -o cpu,memory", "two figures"),
+        ("stats -f --every 5s", "until ^C"),
+    ],
+};
+
 pub(super) const WAIT: Command = Command {
     verb: Verb::Wait,
     word: "wait",

@@ -88,6 +88,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     look::WHY,
     look::LOGS,
     look::EVENTS,
+    look::STATS,
     look::WAIT,
     talk::CONSOLE,
     talk::SEND,
