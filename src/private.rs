@@ -1,10 +1,11 @@
-//! Folders that only we may enter: made so, or refused.
+//! Folders that only we may enter: made so, or refused; and the files in them, read or refused.
 //!
 //! No folder that exists already is ever chmod-ed or chown-ed into shape: who could enter it may have
 //! left something in it.
 
+use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -62,6 +63,35 @@ pub(crate) fn check_private(folder: &Path) -> Result<()> {
             .hint(format!("if nothing in it is foreign: chmod 700 {shown}")));
     }
     Ok(())
+}
+
+/// Opens a file to read it that only we may have made, and that only we can read: what it is, is
+/// looked at on the open descriptor. A symbolic link is not followed, and a FIFO not waited for.
+///
+/// # Errors
+/// [`Kind::Permission`] for a file that must not be trusted; [`Kind::Failed`] for a missing one.
+///
+/// [`Kind::Permission`]: crate::error::Kind::Permission
+/// [`Kind::Failed`]: crate::error::Kind::Failed
+pub(crate) fn open_private(path: &Path) -> Result<File> {
+    let cannot = |error| Error::io(format_args!("read {}", path.display()), &error);
+    let refuse =
+        |why: &str| Error::permission(format!("refusing to use {}: {why}", path.display()));
+    let flags = sys::NO_FOLLOW | sys::NON_BLOCKING;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(|error| {
+        if path.is_symlink() { refuse("it is a symbolic link") } else { cannot(error) }
+    })?;
+    let found = file.metadata().map_err(cannot)?;
+    if !found.is_file() {
+        return Err(refuse("it is not a regular file"));
+    }
+    if found.uid() != sys::effective_uid() {
+        return Err(refuse("it belongs to another user"));
+    }
+    if found.mode() & 0o077 != 0 {
+        return Err(refuse("it is open to others"));
+    }
+    Ok(file)
 }
 
 #[cfg(test)]

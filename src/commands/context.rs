@@ -4,6 +4,8 @@
 //! The database is opened when it is asked for and not before: a broken one never costs control of a
 //! VM that runs.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -87,7 +89,7 @@ impl<'a> Context<'a> {
                 }
                 opened => opened,
             },
-            Err(_) if !self.folders.data().exists() => Ok(None),
+            Err(_) if is_missing(self.folders.data()) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -348,6 +350,11 @@ impl<'a> Context<'a> {
 pub(super) fn parse_stored(text: &str) -> Result<Map<String, Value>> {
     serde_json::from_str(text)
         .map_err(|error| Error::failed(format!("cannot read the stored definition: {error}")))
+}
+
+/// Whether there is nothing at a path, as opposed to something that we may not look at.
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// The refusal of a name that is not there.

@@ -102,7 +102,7 @@ fn given(context: &Context<'_>, vm: &Vm) -> Result<Map<String, Value>> {
         Error::failed(format!("what it was started with is not known: {}: {why}", path.display()))
             .hint("\"maqet restart\" starts it with what is stored")
     };
-    let file = std::fs::File::open(&path).map_err(|error| cannot(&error))?;
+    let file = runtime.open(&path).map_err(|error| cannot(&error))?;
     let mut text = Vec::new();
     file.take(LARGEST).read_to_end(&mut text).map_err(|error| cannot(&error))?;
     serde_json::from_slice(&text).map_err(|error| cannot(&error))

@@ -20,7 +20,7 @@ use crate::definition::types::{Definition, Disk, Media};
 use crate::error::{Error, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::Folders;
-use crate::private::make_private;
+use crate::private::{check_private, make_private};
 use crate::runner::Readiness;
 use crate::wire::handoff::{Mission, Order};
 
@@ -153,7 +153,10 @@ impl Drop for Scratch {
 
 /// Removes a scratch folder and the overlays to which it leads.
 fn remove(scratch: &Path) {
-    if let Ok(overlays) = std::fs::read_link(scratch.join(OVERLAYS)) {
+    // They lie where others write, too: what came there since is theirs.
+    if let Ok(overlays) = std::fs::read_link(scratch.join(OVERLAYS))
+        && check_private(&overlays).is_ok()
+    {
         let _ = std::fs::remove_dir_all(overlays);
     }
     let _ = std::fs::remove_dir_all(scratch);

@@ -188,9 +188,9 @@ fn take_status(life: &mut Life, status: Status) {
 
 /// The status file of a runner that does not answer.
 fn last_status(runtime: &RuntimeFolder) -> Option<Status> {
-    let mut text = String::new();
-    std::fs::File::open(runtime.status()).ok()?.take(64 << 10).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    let mut text = Vec::new();
+    runtime.open(&runtime.status()).ok()?.take(64 << 10).read_to_end(&mut text).ok()?;
+    Status::parse(&text)
 }
 
 /// The newest run of a VM.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Holder};
 use crate::paths::{Folders, RuntimeFolder};
+use crate::private::check_private;
 use crate::sys;
 use crate::wire::auth::Answer;
 use crate::wire::line::Lines;
@@ -61,6 +62,7 @@ impl Talk {
         let runtime = folders
             .live_runtime(id)
             .ok_or_else(|| Error::failed("its runner has not made a socket yet"))?;
+        check_private(runtime.path())?;
         let key = Key::read(&runtime.secret())?;
         let stream = connect(&runtime)?;
         let cannot = |error| Error::io("learn who serves its socket", &error);

@@ -7,8 +7,8 @@ mod vm;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-use crate::private::make_private;
+use crate::error::{Error, Kind, Result};
+use crate::private::{check_private, make_private};
 use crate::sys;
 
 pub(crate) use self::vm::{Log, RuntimeFolder, VARIABLES, VmFolder, rotated};
@@ -157,13 +157,23 @@ impl Folders {
     }
 
     /// Makes the runtime folder of a VM being started, under the first candidate that serves.
+    ///
+    /// # Errors
+    /// Where none does: that of the first one that is not to be trusted, before that of one that is
+    /// merely not there.
     pub(crate) fn make_runtime(&self, id: &str) -> Result<RuntimeFolder> {
-        let mut refusal = None;
+        let mut refusal = None::<Error>;
         for base in &self.runtime {
             let folder = base.join(id);
             match make_private(base).and_then(|()| make_private(&folder)) {
                 Ok(()) => return Ok(RuntimeFolder(folder)),
-                Err(error) => refusal = refusal.or(Some(error)),
+                Err(error) => {
+                    let told = refusal.as_ref().map(|first| first.kind);
+                    let graver = error.kind == Kind::Permission && told != Some(Kind::Permission);
+                    if told.is_none() || graver {
+                        refusal = Some(error);
+                    }
+                }
             }
         }
         Err(refusal.unwrap_or_else(|| {
@@ -183,11 +193,14 @@ impl Folders {
         Ok(scratch)
     }
 
-    /// The scratch folders that there are, those of VMs that run among them.
+    /// The scratch folders that there are, those of VMs that run among them. What another user has
+    /// put where ours would lie is none, however much it looks like one.
     pub(crate) fn scratches(&self) -> Vec<Folders> {
+        let is_ours = |path: &PathBuf| check_private(path).is_ok();
         let is_scratch = |path: &PathBuf| path.to_string_lossy().ends_with(SCRATCH);
-        let folders = self.runtime.iter().filter_map(|base| std::fs::read_dir(base).ok());
-        let paths = folders.flatten().flatten().map(|entry| entry.path()).filter(is_scratch);
+        let bases = self.runtime.iter().filter(|base| is_ours(base));
+        let entries = bases.filter_map(|base| std::fs::read_dir(base).ok()).flatten().flatten();
+        let paths = entries.map(|entry| entry.path()).filter(is_scratch).filter(is_ours);
         paths.map(|data| Folders { data, runtime: self.runtime.clone() }).collect()
     }
 
@@ -226,7 +239,6 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
     use crate::testing::Folder;
 
     fn choice(data: &str, runtime: &str) -> Choice {

@@ -3,10 +3,11 @@
 //!
 //! Which folders these are is decided by [`super::Folders`].
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::private::{check_private, make_private};
+use crate::private::{check_private, make_private, open_private};
 use crate::sys;
 
 /// The longest path of a socket address, in bytes (unix(7): 108 with the closing zero byte).
@@ -116,8 +117,17 @@ impl RuntimeFolder {
         if path.as_os_str().len() <= LONGEST_SOCKET_PATH {
             return action(&path);
         }
-        let folder = std::fs::File::open(&self.0)?;
+        let folder = File::open(&self.0)?;
         action(&sys::short_path(&folder).join("ipc.sock"))
+    }
+
+    /// Opens a file that its runner has put here.
+    ///
+    /// # Errors
+    /// Where the folder or the file is not ours alone: another user may have made one in its place.
+    pub(crate) fn open(&self, path: &Path) -> Result<File> {
+        check_private(&self.0)?;
+        open_private(path)
     }
 
     /// Makes this very folder again where it was removed, with its parents.

@@ -5,12 +5,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::hex::{hex, is_hex64};
 use crate::error::{Error, Result};
-use crate::sys;
+use crate::private::open_private;
 
 /// The shared secret, as the text that both sides feed to HMAC.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,28 +58,14 @@ impl Key {
     /// [`Kind::Permission`]: crate::error::Kind::Permission
     /// [`Kind::Failed`]: crate::error::Kind::Failed
     pub(crate) fn read(path: &Path) -> Result<Key> {
+        let file = open_private(path)?;
         let cannot = |error| Error::io(format_args!("read {}", path.display()), &error);
-        let refuse = |why: &str| {
-            Error::permission(format!("refusing to use the secret {}: {why}", path.display()))
-        };
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(sys::NO_FOLLOW | sys::NON_BLOCKING)
-            .open(path)
-            .map_err(|error| {
-                if path.is_symlink() { refuse("it is a symbolic link") } else { cannot(error) }
-            })?;
-        let found = file.metadata().map_err(cannot)?;
-        if !found.is_file() {
-            return Err(refuse("it is not a regular file"));
-        }
-        if found.uid() != sys::effective_uid() {
-            return Err(refuse("it belongs to another user"));
-        }
-        if found.mode() & 0o077 != 0 {
-            return Err(refuse("it is open to others"));
-        }
-        read_key(file).map_err(cannot)?.ok_or_else(|| refuse("it does not hold 64 hex characters"))
+        read_key(file).map_err(cannot)?.ok_or_else(|| {
+            let shown = path.display();
+            Error::permission(format!(
+                "refusing to use {shown}: it does not hold 64 hex characters"
+            ))
+        })
     }
 }
 
@@ -91,7 +77,7 @@ fn read_key(file: File) -> std::io::Result<Option<Key>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
     use crate::error::Kind;

@@ -77,3 +77,10 @@ pub(crate) struct Status {
     /// Bytes of logs and notes that could not be written to disk.
     pub(crate) log_bytes_lost: u64,
 }
+
+impl Status {
+    /// Reads the status file of a runner; `None` where it holds none.
+    pub(crate) fn parse(text: &[u8]) -> Option<Status> {
+        serde_json::from_slice(text).ok()
+    }
+}

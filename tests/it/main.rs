@@ -48,6 +48,7 @@ mod limits;
 mod linked;
 mod misbehaving;
 mod moving;
+mod neighbours;
 mod originals;
 mod port;
 mod protocol;
