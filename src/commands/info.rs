@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::context::{Context, Vm};
+use super::info_guest::{self, Filesystem, Inside, Interface};
 use super::port::listening;
-use crate::cli::output::{Column, Output, Shape, plain};
+use crate::cli::output::{Column, Output, Shape, escape_value, plain};
 use crate::control::life::{self, Life};
 use crate::definition::name::VmId;
 use crate::definition::port::Port;
@@ -34,6 +35,7 @@ const SHAPE: Shape = Shape {
         "display",
         "storage.*",
         "network.*",
+        "guest.*",
         "autostart",
         "protect",
         "folder",
@@ -57,6 +59,8 @@ struct Info {
     display: String,
     storage: Vec<Drive>,
     network: Vec<Network>,
+    /// What the guest's agent tells; none where none answers.
+    guest: Option<Inside>,
     autostart: bool,
     protect: bool,
     folder: String,
@@ -120,12 +124,11 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
     let imagined = argv::Host::unseen(&definition);
     let host = argv::Host { kvm: sys::kvm_opens(), ..imagined };
     let folder = context.folders.vm(&vm.id);
-    let live = match life.responding {
-        Some(true) if life.state != State::Starting => {
-            listening(context, std::slice::from_ref(vm)).pop().transpose()?.unwrap_or_default()
-        }
+    let is_up = life.responding == Some(true) && life.state != State::Starting;
+    let live = match is_up {
+        true => listening(context, std::slice::from_ref(vm)).pop().transpose()?.unwrap_or_default(),
         // QEMU does not answer yet, or is not there: in the pause before it is started again.
-        _ => Vec::new(),
+        false => Vec::new(),
     };
     Ok(Info {
         id: vm.id.clone(),
@@ -142,6 +145,7 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
         display: display(&definition.display, folder.path()),
         storage: definition.storage.iter().map(|disk| drive(disk, folder.path())).collect(),
         network: network(&definition, &VmId::parse(&vm.id)?, &host.binary, &live),
+        guest: is_up.then(|| info_guest::look(context, vm)).flatten(),
         autostart: definition.autostart,
         protect: definition.protect,
         folder: folder.path().display().to_string(),
@@ -247,6 +251,9 @@ fn for_eyes(info: &Info) -> String {
             row("port", &format!("{address}:{host} to {guest}/{protocol}"));
         }
     }
+    if let Some(guest) = &info.guest {
+        inside(guest, &mut row);
+    }
     for (key, holds) in [("autostart", info.autostart), ("protect", info.protect)] {
         if holds {
             row(key, "true");
@@ -254,6 +261,29 @@ fn for_eyes(info: &Info) -> String {
     }
     row("folder", &info.folder);
     page
+}
+
+/// What the guest tells of itself, which may be anything.
+fn inside(guest: &Inside, row: &mut impl FnMut(&str, &str)) {
+    let told = |text: &str| escape_value(text);
+    let Inside { system, kernel, host_name, interfaces, filesystems } = guest;
+    let system = system.as_deref().map_or("unknown".to_owned(), told);
+    let kernel = kernel.as_deref().map(|kernel| format!(", {}", told(kernel))).unwrap_or_default();
+    row("guest", &format!("{system}{kernel}"));
+    if let Some(name) = host_name {
+        row("host name", &told(name));
+    }
+    for Interface { name, mac, addresses } in interfaces {
+        let mac = mac.as_deref().map(|mac| format!(", {}", told(mac))).unwrap_or_default();
+        row("interface", &format!("{}{mac}: {}", told(name), told(&addresses.join(", "))));
+    }
+    for Filesystem { mountpoint, r#type, total, used } in filesystems {
+        let space = used
+            .zip(*total)
+            .map(|(used, total)| format!(", {} of {} used", size(used), size(total)));
+        let space = space.unwrap_or_default();
+        row("mounted", &format!("{}: {}{space}", told(mountpoint), told(r#type)));
+    }
 }
 
 /// Bytes for eyes: in the largest unit of 1024 of which there is at least one.

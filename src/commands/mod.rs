@@ -13,6 +13,7 @@ mod clone;
 mod cmdline;
 mod console;
 mod context;
+mod cp;
 mod db;
 mod device;
 mod difference;
@@ -27,6 +28,7 @@ mod foreground;
 mod hotplug;
 mod import;
 mod info;
+mod info_guest;
 mod keyboard;
 mod logs;
 mod look;
@@ -129,6 +131,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Wait => wait::wait(&Context::new(invocation)?),
         Verb::Console => console::console(&Context::new(invocation)?),
         Verb::Send => wait::send(&Context::new(invocation)?),
+        Verb::Cp => cp::cp(&Context::new(invocation)?),
         Verb::Exec => exec::exec(&Context::new(invocation)?),
         Verb::Type => keyboard::r#type(&Context::new(invocation)?),
         Verb::Keys => keyboard::keys(&Context::new(invocation)?),

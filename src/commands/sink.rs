@@ -2,9 +2,9 @@
 //!
 //! What is written is not known here.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, quote};
@@ -109,6 +109,14 @@ impl<'a> Sink<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The file's permissions are to be these, as far as the umask lets a new file have them.
+    pub(super) fn set_mode(&self, mode: u32) -> Result<()> {
+        let Some(to) = &self.file else { return Ok(()) };
+        let mode = mode & 0o777 & !sys::umask();
+        let set = to.file.set_permissions(Permissions::from_mode(mode));
+        set.map_err(|error| cannot(&to.finished, &error))
     }
 
     /// The file gets its name; `replace` lets it take the place of another.

@@ -3,6 +3,7 @@
 //! It is the other half of `runner`, and the two never import each other: they meet in `wire`.
 //! Nothing here opens the database, prints, or knows a command line.
 
+pub(crate) mod agent;
 pub(crate) mod ask;
 pub(crate) mod fleet;
 pub(crate) mod life;

@@ -178,11 +178,15 @@ impl Execs {
                         break;
                     }
                 };
-                (one.waits, one.begun) = (true, true);
+                one.waits = true;
+                let began = std::mem::replace(&mut one.begun, true);
                 let asker = Asker::Exec(one.number);
                 // Refused at once, where there is no agent.
                 for Told { answer, .. } in agent.ask(now, asker, &command, ANSWER_LIMIT) {
-                    one.answered(now, answer.as_deref().map_err(Clone::clone));
+                    match answer {
+                        Err(lost) if began && !agent.is_open() => one.left(lost, now),
+                        answer => one.answered(now, answer.as_deref().map_err(Clone::clone)),
+                    }
                     one.tell(sessions);
                 }
             }
@@ -209,7 +213,7 @@ impl Execs {
     /// [`Execs::end`] is told then.
     pub(super) fn left(&mut self, number: u64, lost: Lost, now: Instant) {
         if let Some(one) = self.all.iter_mut().find(|one| one.number == number) {
-            one.gone = Some((lost, now + END_PATIENCE));
+            one.left(lost, now);
         }
     }
 
@@ -233,6 +237,10 @@ impl Running {
             Job::Simple(simple) => simple.overdue_at(),
         };
         gone.into_iter().chain(job).min()
+    }
+
+    fn left(&mut self, lost: Lost, now: Instant) {
+        self.gone = Some((lost, now + END_PATIENCE));
     }
 
     fn overdue(&mut self, now: Instant) {

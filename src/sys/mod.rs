@@ -25,7 +25,7 @@ pub(crate) use self::poll::{Interest, monotonic, poll, wait_readable, watch_fold
 pub(crate) use self::process::{
     Signal, die_with_parent, effective_uid, limit_cpu, limit_memory, new_session, no_core_dumps,
     no_new_privileges, parent_pid, pidfd_open, pidfd_send, private_umask, set_process_name,
-    stop_ourselves,
+    stop_ourselves, umask,
 };
 pub(crate) use self::socket::{begin_to_connect, connect, peer, send_now};
 pub(crate) use self::terminal::{Modes, NOT_OURS, owns_terminal, terminal_size};

@@ -42,6 +42,13 @@ pub(crate) fn private_umask() {
     rustix::process::umask(Mode::from_raw_mode(0o077));
 }
 
+/// The bits that a new file of this process does not get.
+pub(crate) fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bits = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    bits.and_then(|bits| u32::from_str_radix(bits.trim(), 8).ok()).unwrap_or(0o077)
+}
+
 /// The kernel sends SIGKILL to this process when its parent *thread* ends (prctl PR_SET_PDEATHSIG).
 pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)

@@ -50,6 +50,11 @@ fn a_command_runs_in_the_guest_as_if_it_ran_here() {
         "*", "é\n",
     ]);
     assert_eq!(ran.exits(0).stdout, "b  c|'\"$|-x| * é\n\n/proc\n");
+    let info = host.maqet(["info", "web", "--json"]).exits(0).json();
+    assert_eq!(info["guest"]["system"], "The guest of the tests");
+    assert_eq!(info["guest"]["interfaces"][0]["addresses"][0], "127.0.0.1/8");
+    let eyes = host.maqet(["info", "web"]).exits(0).stdout;
+    assert!(eyes.contains("interface   lo"), "{eyes}");
     let refused = run(&["--cwd", "/nowhere", "--", "true"]).exits(125);
     assert!(refused.stderr.contains("/nowhere"), "{}", refused.stderr);
     run(&["--env", "A-B=c", "--", "true"]).exits(125);
@@ -128,6 +133,8 @@ fn an_agent_that_hangs_or_ends_costs_an_error_and_nothing_else() {
     let waited = host.maqet(["wait", "web", "--for", "agent", "--timeout", "1s"]).exits(5);
     assert!(waited.took < Duration::from_secs(3), "{:?}", waited.took);
     assert_eq!(host.state("web"), "running");
+    let info = host.maqet(["info", "web", "--json"]).exits(0);
+    assert!(info.json()["guest"].is_null() && info.took < Duration::from_secs(4), "{info:?}");
     // It goes on as if nothing had been.
     say("sh kill -CONT $(pidof qemu-ga)").exits(0);
     host.maqet(["wait", "web", "--for", "agent"]).exits(0);
@@ -152,4 +159,58 @@ fn an_agent_that_hangs_or_ends_costs_an_error_and_nothing_else() {
         wait.join().unwrap().exits(0);
     });
     host.maqet(["exec", "web", "--", "true"]).exits(0);
+}
+
+#[test]
+fn files_are_copied_both_ways_and_a_half_made_one_never_stays() {
+    let host = with_agent();
+    let script = r#"set -e
+        umask 022
+        head -c 5242880 /dev/urandom > 'a file'
+        chmod 750 'a file'
+        maqet cp 'a file' 'web:/tmp/b  "c'
+        maqet cp 'web:/tmp/b  "c' back
+        cmp 'a file' back
+        test "$(stat -c %a back)" = 750
+        test "$(maqet exec web -- stat -c %a '/tmp/b  "c')" = 750
+        echo one | maqet cp - web:/tmp/one
+        test "$(maqet cp web:/tmp/one -)" = one
+        maqet exec web -- chmod 604 /tmp/one
+        echo two | maqet cp - web:/tmp/one
+        test "$(maqet cp web:/tmp/one -)" = two
+        test "$(maqet exec web -- stat -c %a /tmp/one)" = 604
+        : > empty
+        maqet cp ./empty web:/tmp
+        mkdir in
+        maqet cp web:/tmp/empty in
+        test -f in/empty && ! test -s in/empty
+        maqet cp web:/proc/version - | grep -q Linux
+        test -z "$(maqet exec web -- find /tmp -name '.maqet-*')""#;
+    host.shell(script).exits(0);
+    for (words, code, told) in [
+        (["web:/nowhere", "x"], 1, "No such file"),
+        (["web:/tmp", "x"], 1, "directory"),
+        (["back", "web:/nowhere/x"], 1, "/nowhere/x"),
+        (["nowhere", "web:/tmp/x"], 1, "nowhere"),
+        (["in", "web:/tmp/x"], 2, "tar"),
+        (["web:/a", "web:/b"], 2, "of this host"),
+        (["a", "b"], 2, "VM:PATH"),
+        (["nobody:/a", "b"], 4, "nobody"),
+    ] {
+        let ran = host.maqet([&["cp"], &words[..]].concat()).exits(code);
+        assert!(ran.stderr.contains(told), "{words:?}: {}", ran.stderr);
+    }
+    assert!(!host.root().join("x").exists());
+
+    // Broken off in the middle, on either side.
+    for words in [["web:/dev/zero", "endless"], ["/dev/zero", "web:/tmp/endless"]] {
+        let mut copy = host.command(Host::binary());
+        let mut copy = copy.args([&["cp"], &words[..]].concat()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        send(i32::try_from(copy.id()).unwrap(), Signal::INT);
+        assert_eq!(copy.wait().unwrap().code(), Some(130), "{words:?}");
+    }
+    let left = "ls -a /tmp | grep endless";
+    host.maqet(["exec", "web", "--", "sh", "-c", left]).exits(1);
+    host.shell("! ls -a | grep endless").exits(0);
 }

@@ -24,7 +24,7 @@ pub(crate) fn escape_for_terminal(bytes: &[u8]) -> String {
 }
 
 /// A value as one word of one line: with line ends and TABs escaped, too.
-pub(super) fn escape_value(text: &str) -> String {
+pub(crate) fn escape_value(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     text.chars().for_each(|letter| push(&mut safe, letter));
     safe

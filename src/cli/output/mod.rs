@@ -21,8 +21,8 @@ mod escape;
 mod grid;
 
 pub(crate) use columns::{at, plain};
-pub(crate) use escape::escape_for_terminal;
 pub(super) use escape::escape_json;
+pub(crate) use escape::{escape_for_terminal, escape_value};
 
 /// How much is gathered before it is written, in bytes.
 const BUFFER: usize = 64 * 1024;

@@ -41,6 +41,7 @@ pub(crate) enum Verb {
     Console,
     Send,
     Exec,
+    Cp,
     Type,
     Keys,
     Qmp,

@@ -71,6 +71,12 @@ pub(crate) struct Written {
     pub(crate) count: usize,
 }
 
+/// What `guest-file-seek` returns.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) position: u64,
+}
+
 /// What `guest-get-osinfo` returns, as far as it matters for what can be run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct System {
@@ -131,6 +137,12 @@ pub(crate) fn file_write(handle: Handle, bytes: &[u8]) -> Command {
 /// Gives the guest's kernel what was written.
 pub(crate) fn flush(handle: Handle) -> Command {
     command("guest-file-flush", json!({ "handle": handle }))
+}
+
+/// `whence` is `set`, `cur` or `end`.
+pub(crate) fn seek(handle: Handle, offset: i64, whence: &str) -> Command {
+    let arguments = json!({ "handle": handle, "offset": offset, "whence": whence });
+    command("guest-file-seek", arguments)
 }
 
 pub(crate) fn close(handle: Handle) -> Command {

@@ -28,3 +28,28 @@ ends the command.",
         ("exec web --timeout 5m -- sh -c 'cat > /tmp/x' < x", "a shell's work, with input"),
     ],
 };
+
+pub(super) const CP: Command = Command {
+    verb: Verb::Cp,
+    word: "cp",
+    group: Group::Talk,
+    summary: "copy a file into a guest or out of it",
+    about: "\
+Through the guest's agent. A guest's file is VM:PATH, one of this host FILE, of
+which ./ before a name with a colon makes one; - is standard input or output. A
+file is written under another name and gets its own when it is whole. A folder
+takes it under its own name.",
+    operands: &[
+        Operand { name: "VM:PATH|FILE|-", arity: Arity::One },
+        Operand { name: "FILE|VM:PATH|-", arity: Arity::One },
+    ],
+    definition: false,
+    flags: &[],
+    excludes: &[],
+    objects: false,
+    examples: &[
+        ("cp web:/var/log/syslog .", "out of a guest"),
+        ("cp motd web:/etc/motd", "into one"),
+        ("cp web:/etc/motd -", "to standard output"),
+    ],
+};

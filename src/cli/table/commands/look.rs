@@ -58,7 +58,8 @@ pub(super) const INFO: Command = Command {
     about: "\
 The machine, its CPUs and memory, disks and network cards with their addresses
 and ports, and where its files lie: defaults filled in, and of a running VM the
-numbers that its \"auto\" ports got.",
+numbers that its \"auto\" ports got; the guest's system, addresses and file
+systems, where its agent answers.",
     operands: &[VMS],
     definition: false,
     flags: &[],

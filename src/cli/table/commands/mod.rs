@@ -93,6 +93,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     talk::CONSOLE,
     talk::SEND,
     guest::EXEC,
+    guest::CP,
     talk::TYPE,
     talk::KEYS,
     talk::QMP,
