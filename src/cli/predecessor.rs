@@ -23,7 +23,7 @@ const QMP: &[(&str, QmpAction)] = &[
     ("resume", QmpAction::Resume),
     ("keys", QmpAction::Keys),
     ("type", QmpAction::Type),
-    ("screendump", QmpAction::Missing),
+    ("screendump", QmpAction::Screendump),
 ];
 
 /// What `qmp ACTION VM …` with further flags is now, by its words.
@@ -62,8 +62,8 @@ pub(crate) enum QmpAction {
     Keys,
     /// `type VM TEXT`.
     Type,
-    /// This version has no command for it.
-    Missing,
+    /// `screen VM FILE`, the file being a PPM.
+    Screendump,
 }
 
 /// The command that a word of old stands for.

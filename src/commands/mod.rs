@@ -45,6 +45,7 @@ mod qmp_lines;
 mod rehearsal;
 mod rm;
 mod run;
+mod screen;
 mod settings;
 mod show;
 mod sink;
@@ -135,6 +136,7 @@ pub(crate) fn run(invocation: &Invocation) -> Result<u8> {
         Verb::Exec => exec::exec(&Context::new(invocation)?),
         Verb::Type => keyboard::r#type(&Context::new(invocation)?),
         Verb::Keys => keyboard::keys(&Context::new(invocation)?),
+        Verb::Screen => screen::screen(&Context::new(invocation)?),
         Verb::Qmp => qmp::qmp(&Context::new(invocation)?),
         Verb::SnapshotLs => snapshot::ls(&Context::new(invocation)?),
         Verb::SnapshotCreate => snapshot::create(&Context::new(invocation)?),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::context::{Context, Vm};
-use super::{button, keyboard, qmp_lines};
+use super::{button, keyboard, qmp_lines, screen};
 use crate::cli::output::{Output, Shape};
 use crate::cli::predecessor::{QmpAction, qmp_action};
 use crate::cli::table::{Flag, Verb};
@@ -45,8 +45,9 @@ pub(super) fn qmp(context: &Context<'_>) -> Result<u8> {
         QmpAction::Type => {
             keyboard::r#type(&Context::new(&invocation.of_another(Verb::Type, rest))?)
         }
-        QmpAction::Missing => Err(Error::usage(format!("\"qmp {first}\" is not supported yet"))
-            .hint("\"maqet qmp VM COMMAND\" sends any QMP command")),
+        QmpAction::Screendump => {
+            screen::screendump(&Context::new(&invocation.of_another(Verb::Screen, rest))?)
+        }
     }
 }
 

@@ -122,6 +122,7 @@ fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
         let _ = std::fs::remove_file(rotated(&file));
         let _ = std::fs::remove_file(file);
     }
+    folder.pictures().for_each(|path| drop(std::fs::remove_file(path)));
     for file in [folder.runs(), folder.runs().with_extension("ndjson.new"), folder.guard()] {
         let _ = std::fs::remove_file(file);
     }

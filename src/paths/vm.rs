@@ -54,6 +54,31 @@ impl VmFolder {
     pub(crate) fn log(&self, log: Log) -> PathBuf {
         self.0.join(log.file_name())
     }
+
+    /// How many pictures of the screen there may be at once.
+    pub(crate) const PICTURES: usize = 8;
+
+    /// The name of one of them, in this folder.
+    pub(crate) fn picture(number: usize) -> String {
+        format!("screen-{number}")
+    }
+
+    /// The name of what the screen's memory held at its time.
+    pub(crate) fn picture_memory(number: usize) -> String {
+        format!("screen-{number}.memory")
+    }
+
+    /// The paths of all of them, which may not be there.
+    pub(crate) fn pictures(&self) -> impl Iterator<Item = PathBuf> {
+        let names = |number| [VmFolder::picture(number), VmFolder::picture_memory(number)];
+        (0..VmFolder::PICTURES).flat_map(names).map(|name| self.0.join(name))
+    }
+
+    /// A folder for a test.
+    #[cfg(test)]
+    pub(crate) fn at(path: &Path) -> VmFolder {
+        VmFolder(path.to_owned())
+    }
 }
 
 /// The three logs of a VM.

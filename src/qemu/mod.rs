@@ -23,6 +23,7 @@ pub(crate) mod properties;
 pub(crate) mod qmp;
 pub(crate) mod reach;
 pub(crate) mod schema;
+pub(crate) mod screen;
 pub(crate) mod script;
 pub(crate) mod snapshot;
 pub(crate) mod usernet;

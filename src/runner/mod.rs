@@ -19,6 +19,7 @@ pub(crate) mod launch;
 mod logs;
 mod monitor;
 mod notify;
+mod pictures;
 mod record;
 mod session;
 mod starter;
@@ -48,6 +49,7 @@ use self::launch::{Leave, QemuEnds};
 use self::logs::{CappedLog, Lost};
 use self::monitor::Monitor;
 pub(crate) use self::notify::Readiness;
+use self::pictures::Pictures;
 use self::record::Record;
 use self::session::Sessions;
 use self::starter::Starter;
@@ -260,6 +262,7 @@ fn run(
                 execs: Execs::default(),
                 keyboard: Keyboard::new(Instant::now()),
                 followers: Followers::default(),
+                pictures: Pictures::new(held.folder.clone()),
             };
             supervisor.run().map_err(|error| Error::io("wait for QEMU", &error))
         }

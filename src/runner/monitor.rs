@@ -30,6 +30,8 @@ pub(super) enum Asker {
     Watches,
     /// For those who press keys.
     Keyboard,
+    /// For a file of what is on the screen, by its number.
+    Pictures(usize),
     /// Whatever it says.
     Nobody,
     Client {

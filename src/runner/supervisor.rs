@@ -24,6 +24,7 @@ use super::home::Home;
 use super::keyboard::Keyboard;
 use super::logs::Lost;
 use super::monitor::{Asker, Monitor, News};
+use super::pictures::Pictures;
 use super::record::Record;
 use super::session::Sessions;
 use super::starter::Starter;
@@ -42,6 +43,7 @@ use crate::wire::status::{State, Status};
 mod agent;
 mod attend;
 mod ends;
+mod person;
 mod serve;
 
 pub(super) use self::ends::start_error;
@@ -105,6 +107,7 @@ pub(super) struct Supervisor<'a> {
     pub(super) execs: Execs,
     pub(super) keyboard: Keyboard,
     pub(super) followers: Followers,
+    pub(super) pictures: Pictures,
 }
 
 impl Supervisor<'_> {
@@ -301,6 +304,7 @@ impl Supervisor<'_> {
                 News::Answer(Asker::Machine(order), answer) => self.hear_answer(order, answer),
                 News::Answer(Asker::Nobody, _) => {}
                 News::Answer(Asker::Keyboard, answer) => self.hear_keyboard(answer),
+                News::Answer(Asker::Pictures(place), answer) => self.hear_picture(place, answer),
                 News::Answer(Asker::Watches, answer) => self.hear_connections(answer),
                 News::Answer(Asker::Client { session, request }, answer) => {
                     self.sessions.answer(session, request.as_ref(), Ok(answer.into_value()));
@@ -327,7 +331,7 @@ impl Supervisor<'_> {
                             self.sessions.answer(session, request.as_ref(), Err(error));
                         }
                     }
-                    self.end_keyboard(&Error::failed("QEMU closed its monitor"));
+                    self.lose_monitor();
                     self.tell(Input::MonitorLost(why));
                 }
             }
@@ -336,6 +340,7 @@ impl Supervisor<'_> {
 
     /// An older QEMU is refused by its version, not by the first thing that it lacks.
     fn greet(&mut self, version: Option<Version>) {
+        self.pictures.greeted(version);
         self.tell(Input::Greeted);
         if let Some((major, minor)) = version.filter(|version| *version < OLDEST) {
             let why = format!("QEMU {major}.{minor} is too old: 7.0 is the oldest that will do");

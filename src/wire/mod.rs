@@ -16,6 +16,7 @@ pub(crate) mod keyboard;
 pub(crate) mod line;
 pub(crate) mod message;
 pub(crate) mod runs;
+pub(crate) mod screen;
 pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod stream;

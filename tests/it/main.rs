@@ -50,6 +50,7 @@ mod misbehaving;
 mod moving;
 mod neighbours;
 mod originals;
+mod pictures;
 mod port;
 mod protocol;
 mod qmp;

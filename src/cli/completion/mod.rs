@@ -181,6 +181,7 @@ fn operands(row: &Command) -> Vec<(Wanted, bool)> {
     let wanted = |name: &'static str| match name {
         "VM" => Wanted::Vm,
         "VM|FILE" => Wanted::VmOrFile,
+        "FILE|-" => Wanted::File,
         "COMMAND|TOPIC" => Wanted::Subject,
         // Names of operands are in capitals; what is not is the very word to type.
         words if words.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'|') => {

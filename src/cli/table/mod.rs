@@ -44,6 +44,7 @@ pub(crate) enum Verb {
     Cp,
     Type,
     Keys,
+    Screen,
     Qmp,
     DiskLs,
     DiskAdd,

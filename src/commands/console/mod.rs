@@ -337,7 +337,7 @@ impl<'a> Session<'a> {
                 format!("{nothing}; its screen is at {screen}")
             }
             Display::None => {
-                format!("{nothing}; a Linux guest does with \"console=ttyS0\" in its command line")
+                format!("{nothing}; \"maqet screen {}\" shows its screen", self.vm.name)
             }
         }
     }

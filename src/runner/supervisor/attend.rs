@@ -1,18 +1,16 @@
 //! What the runner does for clients that look at the guest, type on its console, or wait for it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
 use super::Supervisor;
 use crate::error::{Error, Kind, Result};
-use crate::qemu::keys::Chord;
 use crate::qemu::qmp::Answer;
 use crate::runner::monitor::Asker;
 use crate::runner::watch::Due;
 use crate::wire::events::EventsCall;
 use crate::wire::runs::End;
-use crate::wire::status::State;
 use crate::wire::talk::{ConsoleCall, Mark, SendCall, WaitCall};
 
 /// What QEMU calls the console's character device; see `qemu::argv`.
@@ -34,6 +32,7 @@ impl Supervisor<'_> {
         }
         self.attend_agent(now);
         self.press_keys(now);
+        self.tidy_pictures();
         let sessions = &self.sessions;
         let due = self.watches.due(|session| sessions.has(session));
         self.answer_due(due);
@@ -45,10 +44,13 @@ impl Supervisor<'_> {
         self.answer_due(due);
         self.qemu.console.end(&mut self.sessions, end);
         self.end_execs("the VM has ended");
-        self.end_keyboard(&Error::new(Kind::NotRunning, "the VM has ended"));
+        let why = Error::new(Kind::NotRunning, "the VM has ended");
+        self.end_keyboard(&why);
+        let due = self.pictures.end(&why);
+        self.answer_due(due);
     }
 
-    fn answer_due(&mut self, due: impl IntoIterator<Item = Due>) {
+    pub(super) fn answer_due(&mut self, due: impl IntoIterator<Item = Due>) {
         for Due { session, request, answer } in due {
             self.sessions.answer(session, request.as_ref(), answer);
         }
@@ -99,46 +101,6 @@ impl Supervisor<'_> {
             return Err(Error::usage("a stream needs an id"));
         };
         self.qemu.console.attach(&mut self.sessions, session, id, call)
-    }
-
-    /// Answers later, when these keys have been pressed.
-    pub(super) fn press(
-        &mut self,
-        session: u64,
-        request: Option<Value>,
-        chords: Vec<Chord>,
-        hold: Duration,
-    ) -> Result<()> {
-        self.refuse_without_monitor()?;
-        if self.machine.state() == State::Paused {
-            return Err(Error::conflict("it is paused").hint("\"maqet resume\" lets it go on"));
-        }
-        self.keyboard.begin(session, request, chords, hold)
-    }
-
-    fn press_keys(&mut self, now: Instant) {
-        let (runs, sessions) = (self.guest_runs(), &self.sessions);
-        let (command, due) = self.keyboard.turn(now, runs, |session| sessions.has(session));
-        self.answer_due(due);
-        if let Some((name, arguments)) = command {
-            let news = self.qemu.monitor.execute(Asker::Keyboard, name, arguments);
-            self.hear(news);
-        }
-    }
-
-    /// Whether keys reach the guest.
-    pub(super) fn guest_runs(&self) -> bool {
-        matches!(self.machine.state(), State::Running | State::Stopping)
-    }
-
-    pub(super) fn hear_keyboard(&mut self, answer: Answer) {
-        let due = self.keyboard.hear(answer, Instant::now());
-        self.answer_due(due);
-    }
-
-    pub(super) fn end_keyboard(&mut self, why: &Error) {
-        let due = self.keyboard.end(Instant::now(), why);
-        self.answer_due(due);
     }
 
     /// Begins to tell what happens.

@@ -110,6 +110,10 @@ impl Supervisor<'_> {
                 self.exec(session, request().as_ref(), call)?;
                 None
             }
+            Call::Screen(call) => {
+                self.shoot(session, request(), call)?;
+                None
+            }
             Call::Stop(StopCall { manner, guest_time, at_once }) => {
                 let asked_by = self.sessions.describe(session);
                 if !at_once {

@@ -96,6 +96,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     guest::CP,
     talk::TYPE,
     talk::KEYS,
+    talk::SCREEN,
     talk::QMP,
     parts::DISK_LS,
     parts::DISK_ADD,

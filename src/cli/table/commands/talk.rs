@@ -101,6 +101,28 @@ when the guest has taken them.",
     ],
 };
 
+pub(super) const SCREEN: Command = Command {
+    verb: Verb::Screen,
+    word: "screen",
+    group: Group::Talk,
+    summary: "show what is on the guest's screen",
+    about: "\
+With FILE as a PNG, or as a PPM where its name ends in .ppm or QEMU is older
+than 7.1; - is standard output. Without, it is drawn on the terminal, in half
+blocks of 24-bit colours. With --text the 80 by 25 characters of VGA's text mode
+are printed.",
+    operands: &[VM, Operand { name: "FILE|-", arity: Arity::Optional }],
+    definition: false,
+    flags: &[(Flag::Text, "print the characters that it shows")],
+    excludes: &[],
+    objects: false,
+    examples: &[
+        ("screen web", "a look at it"),
+        ("screen web shot.png", "a picture for later"),
+        ("screen web --text", "for grep: what the firmware says, or a login prompt"),
+    ],
+};
+
 pub(super) const QMP: Command = Command {
     verb: Verb::Qmp,
     word: "qmp",
