@@ -10,7 +10,7 @@ use super::context::{Context, Vm};
 use super::noted::pin;
 use super::start::handed_over;
 use crate::cli::output::{Column, Output, Shape, plain};
-use crate::control::life;
+use crate::control::life::{self, Life};
 use crate::definition::difference as definitions;
 use crate::definition::types::Definition;
 use crate::error::{Error, Kind, Result};
@@ -39,8 +39,10 @@ pub(super) fn diff(context: &Context<'_>) -> Result<u8> {
     let mut output = Output::new(context.invocation, SHAPE)?;
     let vms = context.vms()?;
     let mut codes = Vec::new();
-    for vm in &vms {
-        let shown = match compare(context, vm) {
+    let names: Vec<(String, String)> =
+        vms.iter().map(|vm| (vm.id.clone(), vm.name.clone())).collect();
+    for (vm, life) in vms.iter().zip(life::look(&context.folders, &names)) {
+        let shown = match life.and_then(|life| compare(context, vm, life)) {
             Ok(shown) => shown,
             Err(error) => {
                 codes.push(context.tell("cannot compare the definition of", vm, error));
@@ -61,8 +63,7 @@ pub(super) fn diff(context: &Context<'_>) -> Result<u8> {
     context.finish(output, codes)
 }
 
-fn compare<'a>(context: &Context<'_>, vm: &'a Vm) -> Result<Shown<'a>> {
-    let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
+fn compare<'a>(context: &Context<'_>, vm: &'a Vm, life: Life) -> Result<Shown<'a>> {
     let stopped = |why: &str| {
         let hint = "what is stored holds from its next start on";
         Err(Error::new(Kind::NotRunning, why).hint(hint))

@@ -102,8 +102,19 @@ pub(super) fn info(context: &Context<'_>) -> Result<u8> {
     let names: Vec<(String, String)> =
         vms.iter().map(|vm| (vm.id.clone(), vm.name.clone())).collect();
     let mut codes = Vec::new();
-    for (vm, life) in vms.iter().zip(life::look(&context.folders, &names)) {
-        let known = life.and_then(|life| gather(context, vm, &life));
+    let lives = life::look(&context.folders, &names);
+    let of_running =
+        |(vm, life): (&Vm, &Result<Life>)| life.as_ref().is_ok_and(answers).then(|| vm.clone());
+    let running: Vec<Vm> = vms.iter().zip(&lives).filter_map(of_running).collect();
+    let mut ports = listening(context, &running).into_iter();
+    for (vm, life) in vms.iter().zip(lives) {
+        let known = life.and_then(|life| {
+            let live = match answers(&life) {
+                true => ports.next().transpose()?.unwrap_or_default(),
+                false => Vec::new(),
+            };
+            gather(context, vm, &life, &live)
+        });
         codes.push(match known {
             Ok(info) => {
                 if output.wants_objects() {
@@ -119,17 +130,18 @@ pub(super) fn info(context: &Context<'_>) -> Result<u8> {
     context.finish(output, codes)
 }
 
-fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
+/// Whether QEMU can be asked: it does not answer yet, or is not there in the pause before it is
+/// started again.
+fn answers(life: &Life) -> bool {
+    life.responding == Some(true) && life.state != State::Starting
+}
+
+fn gather(context: &Context<'_>, vm: &Vm, life: &Life, live: &[Listening]) -> Result<Info> {
     let definition = context.definition(vm)?;
     let imagined = argv::Host::unseen(&definition);
     let host = argv::Host { kvm: sys::kvm_opens(), ..imagined };
     let folder = context.folders.vm(&vm.id);
-    let is_up = life.responding == Some(true) && life.state != State::Starting;
-    let live = match is_up {
-        true => listening(context, std::slice::from_ref(vm)).pop().transpose()?.unwrap_or_default(),
-        // QEMU does not answer yet, or is not there: in the pause before it is started again.
-        false => Vec::new(),
-    };
+    let is_up = answers(life);
     Ok(Info {
         id: vm.id.clone(),
         name: vm.name.clone(),
@@ -144,7 +156,7 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life) -> Result<Info> {
         memory: definition.memory,
         display: display(&definition.display, folder.path()),
         storage: definition.storage.iter().map(|disk| drive(disk, folder.path())).collect(),
-        network: network(&definition, &VmId::parse(&vm.id)?, &host.binary, &live),
+        network: network(&definition, &VmId::parse(&vm.id)?, &host.binary, live),
         guest: is_up.then(|| info_guest::look(context, vm)).flatten(),
         autostart: definition.autostart,
         protect: definition.protect,

@@ -58,9 +58,18 @@ pub(super) fn why(context: &Context<'_>) -> Result<u8> {
     let mut output = Output::new(context.invocation, SHAPE)?;
     let wanted = context.invocation.count(Flag::Runs).map_or(1, |count| count as usize);
     let vms = context.vms()?;
-    for vm in &vms {
+    let names: Vec<(String, String)> =
+        vms.iter().map(|vm| (vm.id.clone(), vm.name.clone())).collect();
+    let mut codes = Vec::new();
+    for (vm, life) in vms.iter().zip(life::look(&context.folders, &names)) {
         let folder = context.folders.vm(&vm.id);
-        let life = life::look_at(&context.folders, &vm.id, &vm.name)?;
+        let life = match life {
+            Ok(life) => life,
+            Err(error) => {
+                codes.push(context.tell("cannot look at", vm, error));
+                continue;
+            }
+        };
         let runs = life::all_runs(&folder);
         if runs.is_empty() {
             context.note(&format!("{} has never been started", vm.name));
@@ -71,8 +80,7 @@ pub(super) fn why(context: &Context<'_>) -> Result<u8> {
             explain(&mut output, vm, run, &folder, newest.then_some(&life))?;
         }
     }
-    output.finish()?;
-    Ok(0)
+    context.finish(output, codes)
 }
 
 fn explain(

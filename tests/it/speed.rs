@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::client::{Client, folder, resident};
 use crate::harness::{Host, eventually};
 
 /// Pairs of each comparison.
@@ -264,6 +265,48 @@ fn the_status_of_100_running_vms_takes_at_most_30_ms() {
     println!("status of 100 running VMs: {:.2} ms", millis(took));
     done(&mut maqet(&host, &["stop", "--all", "--force"]));
     assert!(took <= Duration::from_millis(30), "{took:?}");
+}
+
+#[test]
+#[ignore = "a measurement: needs a release build and an idle machine"]
+fn a_good_client_is_answered_within_5_ms_whatever_the_others_do() {
+    const SLOW: usize = 60;
+    let host = Host::new();
+    host.add_agent_guest("web", &[]);
+    done(&mut maqet(&host, &["start", "web"]));
+    done(&mut maqet(&host, &["wait", "web", "--for", "agent"]));
+    let folder = folder(&host);
+    // Nobody reads what a command writes without end, nor the console, nor the events.
+    let mut deaf: Vec<Client> = (0..3).map(|_| Client::version_1(&folder)).collect();
+    deaf[0].say(r#"{"method":"exec","args":["yes"],"id":1}"#);
+    deaf[1].say(r#"{"method":"console","kwargs":{"read_only":true},"id":1}"#);
+    deaf[2].say(r#"{"method":"events","kwargs":{"follow":true},"id":1}"#);
+    done(&mut maqet(&host, &["send", "web", "flood\\r"]));
+    let mut slow: Vec<Client> = (0..SLOW).map(|_| Client::version_1(&folder)).collect();
+    let mut good = Client::version_1(&folder);
+    let began = Instant::now();
+    let (mut times, mut bytes) = (Vec::new(), 0);
+    while began.elapsed() < Duration::from_secs(20) {
+        if began.elapsed().as_secs() >= bytes {
+            bytes += 1;
+            slow.iter_mut().for_each(|one| one.reader.get_mut().write_all(b"{").unwrap());
+        }
+        let asked = Instant::now();
+        assert_eq!(good.ask(r#"{"method":"ping"}"#)["result"], "pong");
+        times.push(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    times.sort();
+    let at = |percent: usize| times[times.len() * percent / 100];
+    let resident = resident(host.runner_pid("web"));
+    println!(
+        "{} pings: median {:.3} ms, 99th percentile {:.3} ms, slowest {:.3} ms; runner {resident} kB",
+        times.len(),
+        millis(at(50)),
+        millis(at(99)),
+        millis(*times.last().unwrap()),
+    );
+    assert!(at(99) < Duration::from_millis(5) && resident < 16 << 10);
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, eventually, run};
+use crate::harness::{Host, eventually, run, send};
 
 /// Runs all commands at once and gives their exit codes.
 fn at_once(commands: Vec<Command>) -> Vec<i32> {
@@ -109,4 +111,34 @@ fn a_name_is_looked_up_by_name_id_and_beginning_of_the_id() {
     run(command.args(["start", &id])).exits(0);
     host.maqet(["stop", &id[..8], "--force"]).exits(0);
     assert_eq!(host.state(&id[..13]), "stopped");
+}
+
+#[test]
+fn runners_that_stand_still_are_waited_for_side_by_side_and_the_others_are_told_of() {
+    let host = Host::new();
+    let names = ["a", "b", "c", "good"];
+    names.iter().for_each(|name| host.add_bare(name));
+    host.maqet([&["start"], &names[..]].concat()).exits(0);
+    let pids: Vec<i32> = names[..3].iter().map(|name| host.runner_pid(name)).collect();
+    pids.iter().for_each(|pid| send(*pid, Signal::STOP));
+    // Each runner has 2 s to tell its status, and 3 to prove itself.
+    for (words, code) in [
+        (&["status", "--all"][..], 5),
+        (&["ls"], 0),
+        (&["info", "--all"], 0),
+        (&["why", "--all"], 0),
+        (&["show", "--diff", "--all"], 5),
+        (&["stats", "--every", "100ms", "--all"], 0),
+        (&["events", "--all"], 5),
+        (&["pause", "--all"], 5),
+        (&["resume", "--all"], 5),
+        (&["reset", "--all"], 5),
+        (&["wait", "--all", "--for", "running"], 5),
+    ] {
+        let ran = host.maqet([words, &["--json"]].concat()).exits(code);
+        let told = ran.stdout.contains("\"good\"");
+        assert!(told || words[0] == "show", "{words:?}: {}", ran.stdout);
+        assert!(ran.took < Duration::from_millis(5500), "{words:?}: {:?}", ran.took);
+    }
+    pids.iter().for_each(|pid| send(*pid, Signal::CONT));
 }
