@@ -24,6 +24,9 @@ const READ_PER_TURN: usize = 64 << 10;
 const SYNC_LIMIT: Duration = Duration::from_secs(5);
 /// For an answer, where nobody says otherwise.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// QEMU tells of the channel's opening and closing once a second at most: of a guest whose snapshot
+/// was loaded first that it is closed, and that it is open behind that.
+const NEWS_PAUSE: Duration = Duration::from_millis(1200);
 /// Commands that may wait for their turn.
 pub(super) const QUEUE: usize = 128;
 
@@ -67,6 +70,8 @@ pub(super) struct Agent {
     stream: Option<UnixStream>,
     /// The guest has the channel open, as QEMU says.
     is_open: bool,
+    /// When QEMU's word that it is not counts: until then another may follow.
+    closed_for_good: Option<Instant>,
     framer: Framer,
     unsent: Vec<u8>,
     queue: VecDeque<Asked>,
@@ -87,6 +92,7 @@ impl Agent {
         Ok(Agent {
             stream,
             is_open: false,
+            closed_for_good: None,
             framer: Framer::default(),
             unsent: Vec::new(),
             queue: VecDeque::new(),
@@ -105,6 +111,9 @@ impl Agent {
 
     /// When [`Agent::expire`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        if !self.is_open {
+            return self.closed_for_good.filter(|_| !self.queue.is_empty());
+        }
         self.owed.as_ref().filter(|_| !self.is_paused).map(|(_, until, _)| *until)
     }
 
@@ -140,7 +149,7 @@ impl Agent {
                 Error::failed("this VM has no channel to a guest agent")
                     .hint("give it one with \"agent\": true, and start it again"),
             ),
-            Some(_) if !self.is_open => Some(absent()),
+            Some(_) if self.is_closed(now) => Some(absent()),
             Some(_) if self.is_paused => {
                 Some(Error::conflict("the guest is paused").hint("\"maqet resume\" lets it go on"))
             }
@@ -160,7 +169,7 @@ impl Agent {
 
     /// Gives the next command, where the agent owes nothing.
     fn pump(&mut self, now: Instant) {
-        if self.owed.is_some() {
+        if self.owed.is_some() || !self.is_open {
             return;
         }
         let Some(first) = self.queue.front() else { return };
@@ -225,14 +234,13 @@ impl Agent {
                 let answer = match heard {
                     Heard::Line { bytes, .. } => match agent::check(&bytes) {
                         Ok(()) => Ok(bytes),
-                        Err(nonsense) => Err(nonsense.0),
+                        Err(nonsense) => Err(format!("answered nonsense: {}", nonsense.0)),
                     },
-                    Heard::TooLong => Err("a line of more than 1 MiB".to_owned()),
+                    Heard::TooLong => Err("answered with more than 1 MiB".to_owned()),
                 };
                 let answer = answer.map_err(|why| {
                     self.in_step = false;
-                    let what = format!("the guest's agent answered nonsense: {why}");
-                    Lost::given(Error::failed(what))
+                    Lost::given(Error::failed(format!("the guest's agent {why}")))
                 });
                 Some(Told { asker, answer })
             }
@@ -249,6 +257,9 @@ impl Agent {
         if self.deadline().is_none_or(|until| until > now) {
             return Vec::new();
         }
+        if !self.is_open {
+            return self.refuse_all(&absent());
+        }
         let Some((owed, ..)) = self.owed.take() else { return Vec::new() };
         self.in_step = false;
         let error = Error::timeout("the guest's agent does not answer")
@@ -263,12 +274,19 @@ impl Agent {
     }
 
     /// Heeds QEMU's word that the guest has opened the channel, or closed it.
-    pub(super) fn opened(&mut self, is_open: bool) -> Vec<Told> {
+    pub(super) fn opened(&mut self, is_open: bool, now: Instant) -> Vec<Told> {
         let was_open = std::mem::replace(&mut self.is_open, is_open);
-        match was_open && !is_open {
-            true => self.leave("the guest's agent has gone before it answered"),
-            false => Vec::new(),
+        if was_open && !is_open {
+            self.closed_for_good = Some(now + NEWS_PAUSE);
+            return self.leave("the guest's agent has gone before it answered");
         }
+        self.pump(now);
+        Vec::new()
+    }
+
+    /// Whether nobody in the guest has the channel open.
+    fn is_closed(&self, now: Instant) -> bool {
+        !self.is_open && self.closed_for_good.is_none_or(|at| at <= now)
     }
 
     /// While the guest is paused its agent has all the time there is.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use crate::agent::peak;
 use crate::client::resident;
 use crate::crash::assert_nothing_left;
 use crate::harness::{Host, eventually, send};
@@ -184,4 +185,42 @@ fn a_qemu_that_stands_still_costs_a_question_its_time_and_no_more() {
     host.maqet(["qmp", "web", "query-status"]).exits(0);
     host.maqet(["stop", "web"]).exits(0);
     assert_nothing_left(&host);
+}
+
+#[test]
+fn a_hostile_agent_costs_who_asks_it_an_error_and_nobody_else_anything() {
+    let attempt = |mode: &str| {
+        let host = with_fake(&[&format!("agent-{mode}")]);
+        host.maqet(["start", "web"]).exits(0);
+        let pid = host.runner_pid("web");
+        for round in 0..2 {
+            std::thread::scope(|scope| {
+                let exec = scope.spawn(|| host.maqet(["exec", "web", "--", "true"]));
+                let ran = host.maqet(["qmp", "web", "query-status"]).exits(0);
+                assert!(ran.took < Duration::from_secs(2), "{mode}: {:?}", ran.took);
+                let ran = exec.join().unwrap().exits(125);
+                assert!(ran.stderr.contains("agent"), "{mode}: {}", ran.stderr);
+                let limit = Duration::from_secs(25);
+                assert!(ran.took < limit, "{mode}, {round}: {:?}", ran.took);
+            });
+            let ran = host.maqet(["status", "web"]).exits(0);
+            assert!(ran.took < Duration::from_secs(2), "{mode}: {:?}", ran.took);
+        }
+        let short = ["--for", "agent", "--timeout", "300ms"];
+        let waited = host.maqet(["wait", "web"].iter().chain(&short));
+        assert!([0, 5].contains(&waited.code), "{mode}: {}", waited.stderr);
+        let peak = peak(pid);
+        assert!(peak < 16 << 10, "{mode}: {peak} KiB");
+        host.maqet(["stop", "web"]).exits(0);
+        assert_nothing_left(&host);
+    };
+    let modes = [
+        "silent", "garbage", "endless", "long", "deep", "utf8", "wrong-id", "twice", "flood",
+        "closes",
+    ];
+    std::thread::scope(|scope| {
+        for mode in modes {
+            scope.spawn(move || attempt(mode));
+        }
+    });
 }

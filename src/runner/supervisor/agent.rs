@@ -66,7 +66,7 @@ impl Supervisor<'_> {
             "VSERPORT_CHANGE" if data.get("id").and_then(Value::as_str) == Some(PORT) => {
                 let is_open = data.get("open").and_then(Value::as_bool).unwrap_or(false);
                 log::debug!("the guest's agent: open {is_open}");
-                self.qemu.agent.opened(is_open)
+                self.qemu.agent.opened(is_open, Instant::now())
             }
             "STOP" | "RESUME" => {
                 self.qemu.agent.paused(name == "STOP", Instant::now());
