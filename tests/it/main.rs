@@ -70,3 +70,4 @@ mod supervised;
 mod surroundings;
 mod together;
 mod unattended;
+mod whole;
