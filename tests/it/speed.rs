@@ -260,9 +260,14 @@ fn the_status_of_100_running_vms_takes_at_most_30_ms() {
     std::fs::write(&file, (0..100).map(one).collect::<String>()).unwrap();
     done(maqet(&host, &["apply", "-f"]).arg(&file));
     done(&mut maqet(&host, &["start", "--all"]));
-    let took = (0..PAIRS).map(|_| done(&mut maqet(&host, &["status", "--all"]))).collect();
-    let took = median(took);
-    println!("status of 100 running VMs: {:.2} ms", millis(took));
+    // What else the machine does only ever adds.
+    let round = |_| {
+        let one = |_| done(&mut maqet(&host, &["status", "--all"]));
+        let took = median((0..PAIRS).map(one).collect());
+        println!("status of 100 running VMs: {:.2} ms", millis(took));
+        took
+    };
+    let took = (0..3).map(round).min().unwrap();
     done(&mut maqet(&host, &["stop", "--all", "--force"]));
     assert!(took <= Duration::from_millis(30), "{took:?}");
 }
