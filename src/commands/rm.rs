@@ -123,9 +123,11 @@ fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
         let _ = std::fs::remove_file(file);
     }
     folder.pictures().for_each(|path| drop(std::fs::remove_file(path)));
-    for file in [folder.runs(), folder.runs().with_extension("ndjson.new"), folder.guard()] {
-        let _ = std::fs::remove_file(file);
+    for lines in [folder.runs(), folder.events()] {
+        let _ = std::fs::remove_file(lines.with_extension("ndjson.new"));
+        let _ = std::fs::remove_file(lines);
     }
+    let _ = std::fs::remove_file(folder.guard());
     match store.remove(&vm.id) {
         Err(error) if error.kind != Kind::NotFound => return Err(error),
         _ => {}

@@ -307,8 +307,9 @@ fn who_reads_slowly_is_told_what_is_missing() {
     let (mut child, stdin) = piped(&host, &["console", "web", "--read-only"]);
     host.maqet(["send", "web", r"flood\r", "--for", "console:flood"]).exits(0);
     let log = host.vm_folder("web").join("console.log");
-    eventually(LIMIT, "2 MiB were printed", || {
-        (std::fs::metadata(&log).unwrap().len() > 2 << 20).then_some(())
+    // More than all that lies between the guest and who does not read.
+    eventually(LIMIT * 3, "1 MiB was printed", || {
+        (std::fs::metadata(&log).unwrap().len() > 1 << 20).then_some(())
     });
     let mut stdout = child.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
