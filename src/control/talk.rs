@@ -112,14 +112,19 @@ impl Talk {
             match &self.stage {
                 Stage::Challenge => {
                     let (answer, reply) = Answer::to_challenge(&self.key, &self.id, &line)?;
-                    self.send(format!("{reply}\n").as_bytes());
                     self.stage = Stage::Proof(answer);
+                    if !self.send(format!("{reply}\n").as_bytes()) {
+                        return Ok(Progress::Closed { asked: false });
+                    }
                 }
                 Stage::Proof(answer) => {
                     answer.verify(&self.key, &line)?;
                     self.stage = Stage::Reply;
                     let request = std::mem::take(&mut self.request);
-                    self.send(&request);
+                    if !self.send(&request) {
+                        // Half a line is no request.
+                        return Ok(Progress::Closed { asked: false });
+                    }
                 }
                 Stage::Reply => return Ok(Progress::Done(parse_reply(&line))),
             }
@@ -136,10 +141,16 @@ impl Talk {
         (self.stream, self.lines)
     }
 
-    /// A write that fails shows as the end of what can be read.
-    fn send(&mut self, bytes: &[u8]) {
-        if let Err(error) = self.stream.write_all(bytes) {
-            log::debug!("cannot write to the runner: {error}");
+    /// False where nothing can come of this talk any more. A runner that has closed it may have said
+    /// its last words before: reading tells the end. Any other failure ends it at once, for nobody
+    /// would answer what was not sent.
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        match self.stream.write_all(bytes) {
+            Ok(()) => true,
+            Err(error) => {
+                log::debug!("cannot write to the runner: {error}");
+                matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
+            }
         }
     }
 }
