@@ -173,8 +173,10 @@ fn sweep(folders: &Folders) {
         if let Ok(Attempt::Taken(_lock)) = lock::take(&folder.lock())
             && let Ok(_guard) = Guard::take(&folder.guard(), Instant::now())
         {
-            scratch.clear_live(&id);
-            remove(scratch.data());
+            // What stays is found by the next one.
+            if scratch.clear_live(&id).is_ok() {
+                remove(scratch.data());
+            }
         }
     }
 }

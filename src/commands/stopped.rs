@@ -49,7 +49,7 @@ impl Stopped {
             Some(Ok(Attempt::Taken(lock))) => {
                 // Before any wait: who finds the lock held and the link there takes us for a runner
                 // that lost its socket, and sends us a SIGHUP.
-                context.folders.clear_live(&vm.id);
+                context.folders.clear_live(&vm.id)?;
                 let guard = Guard::take(&folder.guard(), deadline)?;
                 Ok(Some(Stopped { _guard: guard, _lock: lock }))
             }

@@ -147,7 +147,7 @@ mod tests {
     fn a_vm_whose_lock_is_free_is_over_at_once_whatever_lies_on_its_socket() {
         let root = Folder::new();
         let folders = folders(&root);
-        let runtime = folders.make_runtime(ID).unwrap();
+        let runtime = folders.make_runtime(ID, |_| Ok(())).unwrap();
         let _server = OpenServer::on(&runtime.socket());
         std::os::unix::fs::symlink(runtime.path(), folders.live_link(ID)).unwrap();
         let before = Instant::now();
@@ -160,7 +160,7 @@ mod tests {
     fn a_server_without_authentication_is_never_taken_for_a_vm() {
         let root = Folder::new();
         let folders = folders(&root);
-        let runtime = folders.make_runtime(ID).unwrap();
+        let runtime = folders.make_runtime(ID, |_| Ok(())).unwrap();
         let _server = OpenServer::on(&runtime.socket());
         assert!(wait_for_socket_exists(&runtime.socket(), Duration::from_secs(1)));
         crate::wire::secret::Key::random().unwrap().write(&runtime.secret()).unwrap();

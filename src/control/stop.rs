@@ -188,7 +188,10 @@ fn tidy(folders: &Folders, id: &str, by: Option<EndedBy>) -> Result<()> {
         };
         append(&folder.runs(), &line.to_text());
     }
-    folders.clear_live(id);
+    // Its link stays with what cannot be removed now: the next start or stop finds it.
+    if let Err(error) = folders.clear_live(id) {
+        log::warn!("{id}: {error}");
+    }
     Ok(())
 }
 

@@ -135,14 +135,22 @@ impl Folders {
         std::fs::read_link(self.live_link(id)).ok().filter(|to| to.is_absolute()).map(RuntimeFolder)
     }
 
-    /// Removes what a runner that is gone left of its runtime: first the link, by which others would
-    /// take it for alive. Only a holder of the VM's lock calls this.
-    pub(crate) fn clear_live(&self, id: &str) {
-        let left = self.live_runtime(id);
-        let _ = std::fs::remove_file(self.live_link(id));
-        if let Some(runtime) = left {
-            runtime.remove();
+    /// Removes what a runner left of its runtime: the link last, for whoever is killed before that
+    /// leaves something that the next one finds. Only a holder of the VM's lock calls this.
+    ///
+    /// # Errors
+    /// What cannot be removed; the link is still there then.
+    pub(crate) fn clear_live(&self, id: &str) -> Result<()> {
+        use std::io::ErrorKind::{InvalidInput, NotFound};
+        let link = self.live_link(id);
+        match std::fs::read_link(&link) {
+            Ok(to) if to.is_absolute() => RuntimeFolder(to).remove()?,
+            Err(error) if !matches!(error.kind(), NotFound | InvalidInput) => {
+                return Err(Error::io(format_args!("read {}", link.display()), &error));
+            }
+            _ => {}
         }
+        remove_file(&link)
     }
 
     pub(crate) fn vm(&self, id: &str) -> VmFolder {
@@ -157,16 +165,24 @@ impl Folders {
     }
 
     /// Makes the runtime folder of a VM being started, under the first candidate that serves.
+    /// `announce` is told of each before it is made, so that none is ever there unknown.
     ///
     /// # Errors
     /// Where none does: that of the first one that is not to be trusted, before that of one that is
     /// merely not there.
-    pub(crate) fn make_runtime(&self, id: &str) -> Result<RuntimeFolder> {
+    pub(crate) fn make_runtime(
+        &self,
+        id: &str,
+        announce: impl Fn(&RuntimeFolder) -> Result<()>,
+    ) -> Result<RuntimeFolder> {
         let mut refusal = None::<Error>;
         for base in &self.runtime {
-            let folder = base.join(id);
-            match make_private(base).and_then(|()| make_private(&folder)) {
-                Ok(()) => return Ok(RuntimeFolder(folder)),
+            let folder = RuntimeFolder(base.join(id));
+            let made = make_private(base)
+                .and_then(|()| announce(&folder))
+                .and_then(|()| make_private(folder.path()));
+            match made {
+                Ok(()) => return Ok(folder),
                 Err(error) => {
                     let told = refusal.as_ref().map(|first| first.kind);
                     let graver = error.kind == Kind::Permission && told != Some(Kind::Permission);
@@ -187,7 +203,7 @@ impl Folders {
     /// # Errors
     /// As of `make_runtime`.
     pub(crate) fn make_scratch(&self, name: &str) -> Result<Folders> {
-        let made = self.make_runtime(&format!("{name}{SCRATCH}"))?;
+        let made = self.make_runtime(&format!("{name}{SCRATCH}"), |_| Ok(()))?;
         let scratch = Folders { data: made.0, runtime: self.runtime.clone() };
         scratch.make_data()?;
         Ok(scratch)
@@ -229,6 +245,16 @@ fn default_runtime_folders(environment: &Environment) -> Vec<PathBuf> {
     candidates.push(format!("/tmp/maqet-{uid}").into());
     candidates.dedup();
     candidates
+}
+
+/// Removes a file that may be gone already.
+fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format_args!("remove {}", path.display()), &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -304,9 +330,9 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let runtime = vec![file.join("maqet"), root.path().join("second")];
         let folders = Folders { data: root.path().into(), runtime };
-        let made = folders.make_runtime("id").unwrap();
+        let made = folders.make_runtime("id", |_| Ok(())).unwrap();
         assert_eq!(made.path(), root.path().join("second/id"));
-        made.remove();
+        made.remove().unwrap();
         assert!(!made.path().exists());
     }
 }

@@ -4,9 +4,11 @@
 //! Which folders these are is decided by [`super::Folders`].
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use super::remove_file;
+use crate::error::{Error, Kind, Result};
 use crate::private::{check_private, make_private, open_private};
 use crate::sys;
 
@@ -162,16 +164,32 @@ impl RuntimeFolder {
     }
 
     /// Removes what a runner puts here, and the folder. Only a holder of the VM's lock calls this;
-    /// a folder that is not safely ours is left alone.
-    pub(crate) fn remove(&self) {
-        if check_private(&self.0).is_err() {
-            return;
+    /// a folder that is not safely ours is left alone, and so is what somebody else put into it.
+    ///
+    /// # Errors
+    /// What cannot be removed.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let cannot = |error| Error::io(format_args!("remove {}", self.0.display()), &error);
+        if let Err(error) = std::fs::symlink_metadata(&self.0) {
+            let gone = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+            return if gone { Ok(()) } else { Err(cannot(error)) };
+        }
+        match check_private(&self.0) {
+            Err(error) if error.kind == Kind::Permission => return Ok(()),
+            other => other?,
         }
         let replaced = [self.status(), self.definition()];
         let half = replaced.iter().map(|path| path.with_extension("new")).collect::<Vec<_>>();
         for file in [self.secret(), self.socket()].iter().chain(&replaced).chain(&half) {
-            let _ = std::fs::remove_file(file);
+            remove_file(file)?;
         }
-        let _ = std::fs::remove_dir(&self.0);
+        match std::fs::remove_dir(&self.0) {
+            Err(error)
+                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) =>
+            {
+                Err(cannot(error))
+            }
+            _ => Ok(()),
+        }
     }
 }

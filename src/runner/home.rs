@@ -30,12 +30,15 @@ impl Home {
         id: &str,
         definition: String,
     ) -> Result<(Home, UnixListener, Key)> {
-        if let Some(left) = folders.live_runtime(id) {
-            left.remove();
+        if let Err(error) = folders.clear_live(id) {
+            log::warn!("{error}");
         }
-        let runtime = folders.make_runtime(id)?;
-        link(folders, id, &runtime)?;
-        let (listener, key) = furnish(&runtime)?;
+        let made = folders
+            .make_runtime(id, |runtime| link(folders, id, runtime))
+            .and_then(|runtime| furnish(&runtime).map(|furnished| (runtime, furnished)));
+        let (runtime, (listener, key)) = made.inspect_err(|_| {
+            let _ = folders.clear_live(id);
+        })?;
         let home = Home { folders: folders.clone(), id: id.to_owned(), runtime, definition };
         replace(&home.runtime.definition(), &home.definition);
         Ok((home, listener, key))
@@ -44,7 +47,7 @@ impl Home {
     /// Makes everything anew at the recorded path, or where a VM being started would have it.
     pub(super) fn renew(&mut self) -> Result<(UnixListener, Key)> {
         let there = self.runtime.remake().map(|()| self.runtime.clone());
-        let runtime = there.or_else(|_| self.folders.make_runtime(&self.id))?;
+        let runtime = there.or_else(|_| self.folders.make_runtime(&self.id, |_| Ok(())))?;
         link(&self.folders, &self.id, &runtime)?;
         self.runtime = runtime;
         let furnished = furnish(&self.runtime)?;
@@ -61,10 +64,13 @@ impl Home {
         replace(&self.runtime.status(), &text);
     }
 
-    /// Removes the link and the folder.
+    /// Removes the folder and the link.
     pub(super) fn remove(self) {
-        let _ = std::fs::remove_file(self.folders.live_link(&self.id));
-        self.runtime.remove();
+        // Where the link could not be changed it leads elsewhere.
+        let removed = self.runtime.remove().and_then(|()| self.folders.clear_live(&self.id));
+        if let Err(error) = removed {
+            log::warn!("{error}");
+        }
     }
 }
 

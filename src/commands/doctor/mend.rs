@@ -37,7 +37,7 @@ fn carry_out(context: &Context<'_>, mend: &Mend) -> Result<&'static str> {
                 lock::Attempt::Gone if lock::holder(&path)? == Holder::Nobody => None,
                 _ => return Err(Error::conflict("somebody holds its lock now")),
             };
-            context.folders.clear_live(id);
+            context.folders.clear_live(id)?;
             Ok("the link was removed")
         }
         Mend::Unfinished { vm, path } => {
