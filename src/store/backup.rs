@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ use crate::error::{Error, Result};
 use crate::sys;
 use crate::time::Timestamp;
 
+/// What the name of a copy that is being made ends in.
+const UNFINISHED: &str = ".maqet-unfinished";
 /// How long we look for a name that is free: a new one comes with every millisecond.
 const NAMING: Duration = Duration::from_secs(1);
 
@@ -54,17 +57,39 @@ pub(super) fn to(path: &Path, db: &Connection, target: &Path) -> Result<()> {
     if fs::symlink_metadata(target).is_ok() {
         return Err(taken());
     }
-    let unfinished = beside(target, ".tmp");
+    let unfinished = beside(target, UNFINISHED);
+    let cannot = |error: io::Error| Error::io(format!("make {}", shown(target)), &error);
+    let _claimed = claim(&unfinished)
+        .map_err(cannot)?
+        .ok_or_else(|| Error::conflict(format!("another command makes {} now", shown(target))))?;
     // One that reads is held to it; here another file is written, and the database is not.
     db.pragma_update(None, "query_only", false)
         .map_err(|error| failure("back up", path, &error))?;
-    let cannot = |error: io::Error| Error::io(format!("make {}", shown(target)), &error);
     copy(path, db, &unfinished)
         .and_then(|()| match disk::rename_new(&unfinished, target, sys::rename_new) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(taken()),
             other => other.and_then(|()| sync_folder(target)).map_err(cannot),
         })
         .inspect_err(|_| clear(&unfinished))
+}
+
+/// Makes the file for a copy, or takes over what a command that was killed has left of one; `None`
+/// while the command that makes it is there.
+fn claim(unfinished: &Path) -> io::Result<Option<File>> {
+    loop {
+        let options = &mut OpenOptions::new();
+        let file = private(unfinished, options.create(true).custom_flags(sys::NO_FOLLOW))?;
+        if !sys::try_flock(&file, false)? {
+            return Ok(None);
+        }
+        // It may have got its last name, or have been removed, between the two.
+        let (ours, there) = (file.metadata()?, fs::symlink_metadata(unfinished));
+        if there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())) {
+            file.set_len(0)?;
+            let _ = fs::remove_file(beside(unfinished, "-journal"));
+            return Ok(Some(file));
+        }
+    }
 }
 
 fn doing(path: &Path) -> String {
@@ -88,7 +113,7 @@ fn copy(path: &Path, db: &Connection, unfinished: &Path) -> Result<()> {
     let cannot = |error: &io::Error| Error::io(doing(path), error);
     // Made by us, for SQLite would let others read it; it takes a file that is empty.
     let file =
-        private(unfinished, OpenOptions::new().create_new(true)).map_err(|error| cannot(&error))?;
+        private(unfinished, OpenOptions::new().create(true)).map_err(|error| cannot(&error))?;
     // A path is bytes, and a bound text would have to be UTF-8.
     db.execute("VACUUM INTO CAST(?1 AS TEXT)", [unfinished.as_os_str().as_bytes()])
         .map_err(|error| failure("back up", path, &error))?;

@@ -6,6 +6,14 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 
 use crate::error::{Error, Kind, quote};
+use crate::sys;
+
+/// Whether the file system has not even the room for what SQLite lays beside a database in WAL mode:
+/// 32 KiB to share.
+pub(super) fn lacks_room(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path);
+    sys::free_bytes(folder).is_ok_and(|free| free < 32 << 10)
+}
 
 /// `maqet.db` as it stands in a sentence.
 pub(super) fn shown(path: &Path) -> String {
@@ -34,7 +42,11 @@ pub(super) fn failure(what: &str, path: &Path, error: &rusqlite::Error) -> Error
         ),
         Some(ErrorCode::DiskFull) => full,
         // The 32 KiB beside a database in WAL mode could not be had.
-        Some(ErrorCode::SystemIoFailure) if extended == Some(SQLITE_IOERR_SHMSIZE) => full,
+        Some(ErrorCode::SystemIoFailure)
+            if extended == Some(SQLITE_IOERR_SHMSIZE) && lacks_room(path) =>
+        {
+            full
+        }
         Some(ErrorCode::SystemIoFailure) => {
             (Kind::Failed, None, Some("`dmesg` tells what the kernel has seen of the disk"))
         }

@@ -18,11 +18,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::disk::beside;
-use super::failure::{failure, shown};
+use super::failure::{failure, lacks_room, shown};
 use super::journal::Place;
 use super::schema::{self, APPLICATION_ID, Identity};
 use crate::error::{Error, Kind, Result};
-use crate::sys;
 
 /// How long SQLite waits for another writer. A write of ours takes less than 50 ms.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
@@ -46,7 +45,7 @@ pub(super) fn for_reading(path: &Path, place: Place, newest: i64) -> Result<Opti
     let opened = match connect(path, newest) {
         Err(_) if place.read_only => connect_unchanging(path, newest).map(Some),
         // A full disk has no room for the files that WAL shares; alone, SQLite does without.
-        Err(_) if is_full(path) => connect_alone(path, newest),
+        Err(_) if lacks_room(path) => connect_alone(path, newest),
         other => other,
     }?;
     let Some((db, version)) = opened else { return Ok(None) };
@@ -55,13 +54,6 @@ pub(super) fn for_reading(path: &Path, place: Place, newest: i64) -> Result<Opti
     }
     db.pragma_update(None, "query_only", true).map_err(|error| failure("open", path, &error))?;
     Ok(Some(db))
-}
-
-/// Whether the file system has not even the room for what SQLite lays beside a database in WAL mode:
-/// 32 KiB to share.
-fn is_full(path: &Path) -> bool {
-    let folder = path.parent().unwrap_or(path);
-    sys::free_bytes(folder).is_ok_and(|free| free < 32 << 10)
 }
 
 /// What lies at the path.
