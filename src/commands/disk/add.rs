@@ -1,7 +1,8 @@
 //! `disk add`: one more disk for a VM, and for the QEMU that runs.
 //!
 //! The definition comes first, with the note that the image is maqet's own: a kill in between leaves a
-//! VM whose next start makes the image, and no file that nobody knows.
+//! VM whose next start makes the image, and no file that nobody knows. The same command again gives a
+//! VM that runs what it lacks.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ struct Plan {
     text: String,
     definition: Definition,
     is_new: bool,
+    /// The definition has it already, and the VM that runs has not.
+    is_missing: bool,
     /// The image is to be made.
     is_made: bool,
 }
@@ -57,7 +60,7 @@ pub(in crate::commands) fn add(context: &Context<'_>) -> Result<u8> {
     let plan = plan(context, &target).map_err(about)?;
     let name = plan.disk.name.as_str();
     if context.invocation.has(Flag::DryRun) {
-        context.note(&match plan.is_new {
+        context.note(&match plan.is_new || plan.is_missing {
             true => format!("{}: would get the disk {name}", target.vm.name),
             false => format!("{}: has the disk {name} already", target.vm.name),
         });
@@ -65,6 +68,10 @@ pub(in crate::commands) fn add(context: &Context<'_>) -> Result<u8> {
     }
     if plan.is_new {
         carry_out(context, &target, &plan).map_err(about)?;
+    } else if plan.is_missing {
+        let vm = &target.vm;
+        let images = prepare(context, vm, &plan).map_err(about)?;
+        plug::plug(context, vm, &plan.definition, &images, &plan.disk).map_err(about)?;
     } else {
         context.note(&format!("{}: has the disk {name} already", target.vm.name));
     }
@@ -72,7 +79,7 @@ pub(in crate::commands) fn add(context: &Context<'_>) -> Result<u8> {
         let file = plan.path.display().to_string();
         let name = &target.vm.name;
         let disk = plan.disk.name.as_str();
-        output.object(&Added { name, disk, file, changed: plan.is_new })?;
+        output.object(&Added { name, disk, file, changed: plan.is_new || plan.is_missing })?;
     } else {
         output.text(&format!("{name}\n"))?;
     }
@@ -100,7 +107,9 @@ fn plan(context: &Context<'_>, target: &Target) -> Result<Plan> {
         return Err(Error::conflict(format!("there is a file {} already", path.display()))
             .hint(format!("to use it, add file={}", path.display())));
     }
-    Ok(Plan { disk, path, text, definition, is_new, is_made })
+    let is_missing =
+        !is_new && target.is_running()? && !plug::is_plugged(context, &target.vm, &disk)?;
+    Ok(Plan { disk, path, text, definition, is_new, is_missing, is_made })
 }
 
 fn carry_out(context: &Context<'_>, target: &Target, plan: &Plan) -> Result<()> {

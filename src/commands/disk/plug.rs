@@ -8,7 +8,7 @@ use crate::commands::context::{Context, Vm};
 use crate::commands::hotplug;
 use crate::control::qmp::Qmp;
 use crate::definition::name::{VmId, VmName};
-use crate::definition::types::{Definition, Disk};
+use crate::definition::types::{Definition, Disk, Interface};
 use crate::error::{Kind, Result};
 use crate::qemu::argv::{self, Plug};
 use crate::qemu::images::Images;
@@ -19,6 +19,25 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The monitor of a VM, with this command's time.
 pub(super) fn monitor<'a>(context: &'a Context<'_>, vm: &'a Vm) -> Qmp<'a> {
     Qmp::of(&context.folders, &vm.id, context.deadline(LIMIT))
+}
+
+/// Whether the running VM has the disk.
+///
+/// # Errors
+/// As of [`Qmp::execute`].
+pub(super) fn is_plugged(context: &Context<'_>, vm: &Vm, disk: &Disk) -> Result<bool> {
+    let qmp = monitor(context, vm);
+    let node = argv::node_name(disk.name.as_str());
+    match disk.interface {
+        Some(Interface::Absent) => has_node(&qmp, &node),
+        _ => Ok(hotplug::ids(&qmp)?.contains(&node)),
+    }
+}
+
+/// Whether QEMU has a block node of this name.
+fn has_node(qmp: &Qmp<'_>, node: &str) -> Result<bool> {
+    let answer = qmp.execute("query-named-block-nodes", &json!({ "flat": true }))?;
+    Ok(answer.as_array().into_iter().flatten().any(|one| one["node-name"] == node))
 }
 
 /// Adds the disk of a definition to the running VM. `images` is what its image
@@ -40,6 +59,10 @@ pub(super) fn plug(
     let plug = argv::plug(&target, &binary, &images.block_devices, disk.name.as_str())?;
     let qmp = monitor(context, vm);
     let node = argv::node_name(disk.name.as_str());
+    if has_node(&qmp, &node)? {
+        // Of an attempt that was cut short before the device.
+        qmp.execute("blockdev-del", &json!({ "node-name": node }))?;
+    }
     qmp.execute("blockdev-add", &plug.node)?;
     connect(&qmp, &plug).inspect_err(|_| {
         // Best effort: what QEMU refused most often it never had.
@@ -77,6 +100,9 @@ pub(super) fn unplug(context: &Context<'_>, vm: &Vm, disk: &str) -> Result<()> {
             }
             _ => error,
         })?;
+    }
+    if !has_node(&qmp, &node)? {
+        return Ok(());
     }
     // The node lives on for a moment after its device.
     let patient = qmp.until(Instant::now() + LIMIT);
