@@ -4,6 +4,7 @@
 //! The database is opened when it is asked for and not before: a broken one never costs control of a
 //! VM that runs.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,12 +12,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::living::{is_meant, living};
 use super::settings::Settings;
 use crate::cli::Invocation;
 use crate::cli::output::{Output, Shape};
 use crate::cli::report::{note, report, shared_exit_code};
 use crate::cli::table::{Flag, Verb};
-use crate::control::life;
 use crate::definition::merge::merge;
 use crate::definition::name::VmRef;
 use crate::definition::set::label_pair;
@@ -143,10 +144,15 @@ impl<'a> Context<'a> {
             || invocation.has(Flag::Selector)
     }
 
-    /// Every VM there is.
+    /// Every VM there is. Where it is about what runs, those too that the database does not know.
     pub(super) fn every_vm(&self) -> Result<Vec<Vm>> {
         let rows = self.store_to_read()?.map(|store| store.all()).transpose()?;
-        Ok(rows.unwrap_or_default().into_iter().map(Vm::from).collect())
+        let mut vms: Vec<Vm> = rows.unwrap_or_default().into_iter().map(Vm::from).collect();
+        if matches!(self.invocation.verb, Verb::Ls | Verb::Status | Verb::Stop) {
+            let known: HashSet<String> = vms.iter().map(|vm| vm.id.clone()).collect();
+            vms.extend(living(&self.folders, |id| !known.contains(id)));
+        }
+        Ok(vms)
     }
 
     /// The VMs that have every label of `-l`.
@@ -205,7 +211,10 @@ impl<'a> Context<'a> {
                 (Some(store), VmRef::Id(id)) => store.by_id(&id.to_string())?,
                 (Some(store), VmRef::IdPrefix(prefix)) => store.by_id_prefix(prefix)?,
             };
-            let vm = Vm::from(row.ok_or_else(|| unknown(word))?);
+            let vm = match row {
+                Some(row) => Vm::from(row),
+                None => self.stranger(store.as_ref(), reference).ok_or_else(|| unknown(word))?,
+            };
             if !vms.contains(&vm) {
                 vms.push(vm);
             }
@@ -216,27 +225,10 @@ impl<'a> Context<'a> {
     /// The VMs that live, for when the database cannot be read: their runners know their names. The
     /// database's error is told where that does not serve.
     fn live_vms(&self, references: &[VmRef], error: Error) -> Result<Vec<Vm>> {
-        let entries = std::fs::read_dir(self.folders.live()).map_err(|_| error.clone())?;
-        let ids = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let vms: Vec<(String, String)> = ids.map(|id| (id.clone(), id)).collect();
-        let named = life::look(&self.folders, &vms)
-            .into_iter()
-            .flatten()
-            .filter(|life| life.state.is_live());
-        let live: Vec<Vm> = named
-            .map(|life| {
-                let name = life.runner_name.unwrap_or_else(|| life.id.clone());
-                Vm { id: life.id, name, definition: None }
-            })
-            .collect();
-        let matches = |vm: &Vm, reference: &VmRef| match reference {
-            VmRef::Name(name) => vm.name == name.as_str(),
-            VmRef::Id(id) => vm.id == id.to_string(),
-            VmRef::IdPrefix(prefix) => vm.id.starts_with(prefix),
-        };
+        let live = living(&self.folders, |_| true);
         let found: Vec<Vm> = references
             .iter()
-            .filter_map(|reference| live.iter().find(|vm| matches(vm, reference)))
+            .filter_map(|reference| live.iter().find(|vm| is_meant(vm, reference)))
             .cloned()
             .collect();
         if found.is_empty() || found.len() < references.len() {
@@ -244,6 +236,16 @@ impl<'a> Context<'a> {
         }
         self.note(&format!("{}; going by the VMs that run", error.message));
         Ok(found)
+    }
+
+    /// The VM that runs and is meant, where the database knows nothing of it.
+    fn stranger(&self, store: Option<&Store>, reference: &VmRef) -> Option<Vm> {
+        let is_known =
+            |id: &str| store.is_some_and(|store| store.by_id(id).is_ok_and(|row| row.is_some()));
+        let found = living(&self.folders, |id| !is_known(id));
+        let found = found.into_iter().find(|vm| is_meant(vm, reference))?;
+        self.note(&format!("{} runs, and the database does not know it", found.name));
+        Some(found)
     }
 
     /// The definition that a VM would run: what is stored over the settings' defaults.

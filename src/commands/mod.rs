@@ -30,6 +30,7 @@ mod import;
 mod info;
 mod info_guest;
 mod keyboard;
+mod living;
 mod logs;
 mod look;
 mod monitor;
