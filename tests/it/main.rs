@@ -69,5 +69,6 @@ mod store;
 mod supervised;
 mod surroundings;
 mod together;
+mod torture;
 mod unattended;
 mod whole;

@@ -1,0 +1,132 @@
+//! What the faults of this folder have found, each kept as a case of its own.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::strace::{self, CALLS, Fault, Whose};
+use crate::crash::assert_nothing_left;
+use crate::harness::{Host, eventually, send};
+
+fn running(name: &str) -> Host {
+    let host = Host::new();
+    host.add_bare(name);
+    host.maqet(["start", name]).exits(0);
+    host
+}
+
+/// A fault of the runner of a VM that runs, at the N-th of its calls that has this name.
+fn in_runner(host: &Host, name: &str, call: &str, how: &'static str, number: usize) {
+    let call = CALLS.iter().position(|known| known.names.contains(&call)).unwrap();
+    let fault = Fault { whose: Whose::Runner, call, how, number };
+    let log = host.root().join("strace.log");
+    let mut tracer = strace::attach(host, &log, host.runner_pid(name), Some(&fault));
+    std::thread::spawn(move || tracer.wait());
+}
+
+#[test]
+fn a_request_that_could_not_be_sent_is_sent_again() {
+    let host = running("web");
+    for number in 1..=3 {
+        let how = format!("sendto:error=EIO:when={number}");
+        let ran = host.tampered(&[&how], &["status", "web", "-o", "state"]).exits(0);
+        assert_eq!(ran.stdout, "running\n", "{number}");
+        assert!(ran.took < Duration::from_secs(2), "{number}: {:?}", ran.took);
+    }
+}
+
+#[test]
+fn what_a_runner_killed_in_its_end_has_left_the_next_stop_finds() {
+    for number in 1..=6 {
+        let host = running("web");
+        in_runner(&host, "web", "unlink", "signal=KILL", number);
+        host.maqet(["stop", "web", "--force"]);
+        host.maqet(["stop", "web"]).exits(0);
+        assert_nothing_left(&host);
+    }
+}
+
+#[test]
+fn what_could_not_be_removed_is_removed_by_the_next_stop() {
+    for call in ["unlink", "rmdir", "statx", "readlink"] {
+        for number in 1.. {
+            let host = running("web");
+            send(host.runner_pid("web"), Signal::KILL);
+            eventually(Duration::from_secs(5), "it is gone", || {
+                (host.state("web") == "crashed").then_some(())
+            });
+            let how = format!("{call}:error=EIO:when={number}");
+            let ran = host.tampered(&[&how], &["stop", "web", "--force"]);
+            host.maqet(["stop", "web"]).exits(0);
+            assert_nothing_left(&host);
+            // Past its last call there is nothing to fail.
+            if ran.code == 0 && number > 8 {
+                break;
+            }
+            assert!(number < 60, "{call} fails without end");
+        }
+    }
+}
+
+/// A whole machine with a disk, paused before its first instruction.
+fn paused() -> Host {
+    let host = Host::new();
+    let words = ["add", "pc", "--accel", "tcg", "--memory", "32M", "--net", "none"];
+    host.maqet(words).exits(0);
+    host.maqet(["start", "pc", "--paused"]).exits(0);
+    host
+}
+
+fn nodes(host: &Host) -> Vec<String> {
+    let all = host.maqet(["qmp", "pc", "query-named-block-nodes", "--json"]).exits(0).json();
+    let names = all.as_array().unwrap().iter();
+    let names = names.map(|node| node["node-name"].as_str().unwrap().to_owned());
+    names.filter(|name| name.starts_with("disk-")).collect()
+}
+
+#[test]
+fn a_disk_whose_plugging_was_cut_short_is_plugged_by_the_same_command_again() {
+    let host = paused();
+    for call in ["fdatasync,fsync", "sendto", "connect"] {
+        for number in 1.. {
+            let how = format!("{call}:signal=KILL:when={number}");
+            let ran = host.tampered(&[&how], &["disk", "add", "pc", "name=a,size=1M"]);
+            host.maqet(["disk", "add", "pc", "name=a,size=1M"]).exits(0);
+            assert_eq!(nodes(&host), ["disk-a"], "{call} {number}");
+            let again = host.maqet(["disk", "add", "pc", "name=a,size=1M", "--json"]).exits(0);
+            assert_eq!(again.json()["changed"], false);
+            host.maqet(["stop", "pc", "--force"]).exits(0);
+            host.maqet(["disk", "rm", "pc", "a", "--delete-storage", "-y"]).exits(0);
+            host.maqet(["start", "pc", "--paused"]).exits(0);
+            if ran.code == 0 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_backup_that_was_killed_is_in_no_later_ones_way() {
+    let host = Host::new();
+    host.add_bare("web");
+    let mut kills = 0;
+    for call in ["openat", "pwrite64", "fsync,fdatasync", "renameat2"] {
+        for number in 1.. {
+            let how = format!("{call}:signal=KILL:when={number}");
+            let ran = host.tampered(&[&how], &["db", "backup", "copy.db"]);
+            if !host.root().join("copy.db").exists() {
+                host.maqet(["db", "backup", "copy.db"]).exits(0);
+            }
+            host.maqet(["db", "restore", "copy.db", "-y"]).exits(0);
+            std::fs::remove_file(host.root().join("copy.db")).unwrap();
+            if ran.code == 0 {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills > 20, "{kills}");
+    let left = std::fs::read_dir(host.root()).unwrap().flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("copy.db")), "{left:?}");
+}
