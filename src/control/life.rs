@@ -95,7 +95,8 @@ fn at_rest(folders: &Folders, id: &str, name: &str, boot_id: &str) -> Result<(Li
     let folder = folders.vm(id);
     // The run is read before the lock: a run that ends in between is then seen as live, and its
     // runner asked, instead of as killed.
-    let run = last_run(&folder);
+    let told = end_of_runs(&folder, LAST_RUN_BYTES);
+    let run = runs::last(&told);
     let holder = lock::holder(&folder.lock())?;
     let mut life = Life {
         id: id.to_owned(),
@@ -134,7 +135,8 @@ fn at_rest(folders: &Folders, id: &str, name: &str, boot_id: &str) -> Result<(Li
         Holder::Process(pid) => {
             life.state = State::Starting;
             life.runner_pid = u32::try_from(pid).ok();
-            life.last_exit = last_end(&folder);
+            // Of those that have ended the newest.
+            life.last_exit = runs::parse(&told).into_iter().rev().find_map(|run| run.end);
         }
         Holder::Elsewhere => {
             life.state = State::Running;
@@ -196,12 +198,6 @@ fn last_status(runtime: &RuntimeFolder) -> Option<Status> {
 /// The newest run of a VM.
 pub(crate) fn last_run(folder: &VmFolder) -> Option<Run> {
     runs::last(&end_of_runs(folder, LAST_RUN_BYTES))
-}
-
-/// The end of the newest run that has one.
-fn last_end(folder: &VmFolder) -> Option<End> {
-    let runs = runs::parse(&end_of_runs(folder, LAST_RUN_BYTES));
-    runs.into_iter().rev().find_map(|run| run.end)
 }
 
 /// All runs that are kept of a VM, oldest first.
