@@ -13,6 +13,8 @@ const MESSAGE_LIMIT: usize = 500;
 const VALUE_LIMIT: usize = 64;
 /// How many of QEMU's last lines an error carries.
 const QUOTED_LINES: usize = 16;
+/// And how much of it at most, in bytes.
+const QUOTED_BYTES: usize = 16 << 10;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -134,10 +136,9 @@ impl Error {
     /// The same error with QEMU's last 16 lines behind the sentence.
     #[must_use]
     pub(crate) fn quoting(mut self, qemu_said: &str) -> Error {
-        let lines: Vec<&str> = qemu_said.lines().filter(|line| !line.trim().is_empty()).collect();
-        let last = &lines[lines.len().saturating_sub(QUOTED_LINES)..];
+        let last = excerpt(qemu_said);
         if !last.is_empty() {
-            self.message = format!("{}: {}", self.message, last.join("\n"));
+            self.message = format!("{}: {last}", self.message);
         }
         self
     }
@@ -164,6 +165,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The end of what QEMU said: its last 16 lines that are not blank, and 16 KiB at most.
+pub(crate) fn excerpt(qemu_said: &str) -> String {
+    let mut begin = qemu_said.len().saturating_sub(QUOTED_BYTES);
+    while !qemu_said.is_char_boundary(begin) {
+        begin += 1;
+    }
+    let lines = qemu_said[begin..].lines().filter(|line| !line.trim().is_empty());
+    let lines: Vec<&str> = lines.collect();
+    lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n")
+}
 
 /// A value as it stands in a sentence: in double quotes, escaped, cut at 64 characters.
 pub(crate) fn quote(value: &str) -> String {
@@ -213,6 +225,14 @@ mod tests {
         let error = Error::failed("QEMU ended").quoting(&said);
         assert!(error.message.starts_with("QEMU ended: line 5\n"));
         assert!(error.message.ends_with("line 20"));
+    }
+
+    #[test]
+    fn an_excerpt_of_what_qemu_said_is_short_however_long_that_was() {
+        let said = excerpt(&format!("first\n\n{}é\n \n", "é".repeat(1 << 20)));
+        assert!(said.len() <= 16 << 10 && said.ends_with('é') && said.starts_with('é'));
+        assert_eq!(excerpt(&"x\n".repeat(1 << 20)), ["x"; 16].join("\n"));
+        assert_eq!(excerpt(""), "");
     }
 
     #[test]

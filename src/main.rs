@@ -25,6 +25,7 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 mod time;
+mod weight;
 mod wire;
 
 use std::ffi::OsString;

@@ -16,6 +16,7 @@ use crate::cli::table::Flag;
 use crate::control::fleet::{Fleet, News, Order};
 use crate::error::{Error, Kind, Result};
 use crate::wire::message::{self, Request};
+use crate::wire::reply;
 use crate::wire::stream::Input;
 
 /// For each request, where --timeout says nothing.
@@ -109,7 +110,7 @@ impl Batch<'_> {
 
     fn refuse(&mut self, ends: &mut Ends<'_>, vm: Option<&str>, id: Option<&Value>, error: &Error) {
         self.fail(error.kind);
-        say(ends, vm, message::failure(id, error).trim_ascii_end());
+        say(ends, vm, reply::failure(id, error).trim_ascii_end());
     }
 
     fn fail(&mut self, kind: Kind) {

@@ -13,7 +13,8 @@ use super::qmp::read_request;
 use crate::cli::table::Flag;
 use crate::control::fleet::{Fleet, News, Order};
 use crate::error::{Error, Kind, Result};
-use crate::wire::message::{Call, Request, parse_reply};
+use crate::wire::message::{Call, Request};
+use crate::wire::reply::parse_reply;
 
 /// What QEMU calls an error that has no name of its own; so are those that are not QEMU's.
 const CLASS: &str = "GenericError";

@@ -18,7 +18,7 @@ use crate::private::check_private;
 use crate::sys;
 use crate::wire::auth::Answer;
 use crate::wire::line::Lines;
-use crate::wire::message::{REPLY_LIMIT, parse_reply};
+use crate::wire::reply::{REPLY_LIMIT, parse_reply};
 use crate::wire::secret::Key;
 
 /// For a runner to take a request's bytes.

@@ -144,9 +144,12 @@ pub(crate) fn is_native(binary: &Path) -> bool {
     }
 }
 
-/// The machine type in what QMP's `qom-get /machine type` answers: `pc-q35-7.2-machine`.
+/// The machine type in what QMP's `qom-get /machine type` answers: `pc-q35-7.2-machine`. It goes into
+/// the definition, and from there into the next command line: it is a plain word, or none.
 pub(crate) fn from_qom(qom_type: &str) -> Option<&str> {
-    qom_type.strip_suffix("-machine").filter(|name| !name.is_empty())
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let name = qom_type.strip_suffix("-machine")?;
+    ((1..=64).contains(&name.len()) && name.bytes().all(is_plain)).then_some(name)
 }
 
 fn arch(binary: &Path) -> Option<&str> {

@@ -3,12 +3,20 @@
 //! No I/O and no state; who asked what is the runner's to remember. Whatever a line holds, it is a
 //! [`Message`] or it is [`Nonsense`].
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
+
+use crate::error::quote;
+use crate::weight::weight;
 
 /// The longest line that is read from QEMU, in bytes; the largest ordinary one,
 /// `query-qmp-schema`, has 207 KB.
 pub(crate) const LINE_LIMIT: usize = 8 << 20;
+
+/// The most memory that what a line says may take, in bytes; `query-qmp-schema` takes 3 MB.
+const WEIGHT_LIMIT: usize = 9 << 20;
+/// The longest name of an event, in bytes: QEMU's own have up to 40.
+const NAME_LIMIT: usize = 128;
 
 /// What QEMU says.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,16 +50,16 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    /// The answer as QEMU wrote it, less the id.
+    /// The answer as QEMU wrote it, less the id. It may be large, and no copy is made.
     pub(crate) fn into_value(self) -> Value {
         match self {
-            Answer::Return(value) => json!({ "return": value }),
+            Answer::Return(value) => Value::Object(Map::from_iter([("return".to_owned(), value)])),
             Answer::Error { class, desc } => json!({ "error": { "class": class, "desc": desc } }),
         }
     }
 }
 
-/// A line that no QEMU should write.
+/// A line that no QEMU should write, and what is wrong with it in a few words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Nonsense(pub(crate) String);
 
@@ -61,10 +69,15 @@ struct Raw {
     greeting: Option<Map<String, Value>>,
     event: Option<String>,
     data: Option<Map<String, Value>>,
-    #[serde(rename = "return")]
+    #[serde(rename = "return", default, deserialize_with = "present")]
     returned: Option<Value>,
     error: Option<RawError>,
     id: Option<u64>,
+}
+
+/// A null that is there is not the same as nothing: `qom-get` may return one.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -75,12 +88,20 @@ struct RawError {
 
 impl Message {
     pub(crate) fn parse(line: &[u8]) -> Result<Message, Nonsense> {
-        let raw: Raw = serde_json::from_slice(line).map_err(|error| Nonsense(error.to_string()))?;
+        if weight(line) > WEIGHT_LIMIT {
+            return Err(Nonsense("more values than fit into memory".into()));
+        }
+        // What serde says may quote the whole line.
+        let raw: Raw =
+            serde_json::from_slice(line).map_err(|error| Nonsense(quote(&error.to_string())))?;
         match raw {
             Raw { greeting: Some(greeting), .. } => {
                 let number = |name: &str| greeting.get("version")?.get("qemu")?.get(name)?.as_u64();
                 let version = number("major").zip(number("minor"));
                 Ok(Message::Greeting { version })
+            }
+            Raw { event: Some(name), .. } if !is_event_name(&name) => {
+                Err(Nonsense("an event whose name is none".into()))
             }
             Raw { event: Some(name), data, .. } => {
                 Ok(Message::Event { name, data: data.unwrap_or_default() })
@@ -94,6 +115,10 @@ impl Message {
             _ => Err(Nonsense("neither a greeting, nor an event, nor an answer to us".into())),
         }
     }
+}
+
+fn is_event_name(name: &str) -> bool {
+    (1..=NAME_LIMIT).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The line that gives QEMU a command, with its newline.
@@ -145,9 +170,32 @@ mod tests {
     }
 
     #[test]
-    fn a_null_return_is_nonsense() {
-        // serde reads `null` into None; QEMU never returns null, so it is nonsense, not a panic.
-        assert!(Message::parse(br#"{"return":null,"id":1}"#).is_err());
+    fn a_null_that_is_returned_is_an_answer() {
+        let answer = Message::Answer { id: 1, answer: Answer::Return(Value::Null) };
+        assert_eq!(Message::parse(br#"{"return":null,"id":1}"#), Ok(answer));
+    }
+
+    #[test]
+    fn what_would_fill_the_memory_is_told_before_it_does() {
+        let list =
+            |piece: &str| format!(r#"{{"return":[{}0],"id":1}}"#, piece.repeat(LINE_LIMIT / 8));
+        for line in [list("[0],"), list("{\"\":0},"), list("0,"), list("\"\",")] {
+            let told = Message::parse(line.as_bytes()).unwrap_err();
+            assert!(told.0.contains("more values"), "{line:.20}: {told:?}");
+        }
+        let text = format!(r#"{{"return":"{}","id":1}}"#, "[{,".repeat(LINE_LIMIT / 4));
+        assert!(Message::parse(text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_is_none_and_what_serde_quotes_are_cut() {
+        let long = "X".repeat(1 << 20);
+        for name in ["", "\\n", "A B", "é", &long] {
+            let told = Message::parse(format!(r#"{{"event":"{name}"}}"#).as_bytes()).unwrap_err();
+            assert!(told.0.len() < 400, "{}", told.0.len());
+        }
+        let told = Message::parse(format!(r#"{{"id":"{long}\\u001b"}}"#).as_bytes()).unwrap_err();
+        assert!(told.0.len() < 400, "{}", told.0.len());
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::wire::line::Lines;
 
 /// Bytes read in one turn of the loop.
 const READ_PER_TURN: usize = 64 << 10;
+/// Lines taken in one turn of the loop: what one event costs may be a file that is written.
+const LINES_PER_TURN: usize = 64;
 /// Bytes that may wait for a QEMU that does not read.
 const UNREAD_LIMIT: usize = 8 << 20;
 /// Commands that may wait for QEMU's answer.
@@ -114,11 +116,21 @@ impl Monitor {
         self.flush()
     }
 
-    /// Reads once, at most 64 KiB, writes what waits, and gives the news in order.
+    /// Whether a line waits that no byte will announce.
+    pub(super) fn has_line(&self) -> bool {
+        self.stream.is_some() && self.lines.has_line()
+    }
+
+    /// Reads once, at most 64 KiB, where no line waits from the turn before, writes what waits, and
+    /// gives the news in order.
     pub(super) fn turn(&mut self) -> Vec<News> {
         let mut news: Vec<News> = self.flush().into_iter().collect();
-        let closed = self.read();
-        loop {
+        let closed = if self.has_line() { None } else { self.read() };
+        for _ in 0..LINES_PER_TURN {
+            if self.stream.is_none() {
+                // Nothing is heard any more once it is lost, whatever has come behind.
+                break;
+            }
             match self.lines.next_line() {
                 Ok(Some(line)) => match Message::parse(&line) {
                     Ok(message) => news.extend(self.sort(message)),
@@ -127,10 +139,7 @@ impl Monitor {
                     }
                 },
                 Ok(None) => break,
-                Err(_) => {
-                    news.extend(self.lose("QEMU sent a line without an end".into()));
-                    break;
-                }
+                Err(_) => news.extend(self.lose("QEMU sent a line without an end".into())),
             }
         }
         if let Some(why) = closed {
@@ -188,6 +197,7 @@ impl Monitor {
 
     fn lose(&mut self, why: String) -> Option<News> {
         self.unsent = Vec::new();
+        self.lines = Lines::new(qmp::LINE_LIMIT);
         self.stream.take().map(|_| News::Lost(why))
     }
 }
@@ -237,6 +247,29 @@ mod tests {
             assert_eq!(monitor.unanswered(), [Asker::Machine(Order::Quit)]);
             assert!(monitor.turn().is_empty());
         }
+    }
+
+    #[test]
+    fn a_flood_is_taken_in_turns_and_all_of_it_before_the_end() {
+        let (mut monitor, mut qemu) = pair();
+        let count = 3 * LINES_PER_TURN + 1;
+        qemu.write_all("{\"event\":\"STOP\"}\n".repeat(count).as_bytes()).unwrap();
+        drop(qemu);
+        for turn in 0..3 {
+            assert_eq!(monitor.turn().len(), LINES_PER_TURN, "{turn}");
+            assert!(monitor.has_line());
+        }
+        assert_eq!(monitor.turn().len(), 1);
+        assert!(!monitor.has_line() && matches!(monitor.turn().as_slice(), [News::Lost(_)]));
+    }
+
+    #[test]
+    fn what_comes_behind_nonsense_is_not_heard() {
+        let (mut monitor, mut qemu) = pair();
+        qemu.write_all(b"{}\n{\"event\":\"SHUTDOWN\"}\n{\"event\":\"STOP\"}\n").unwrap();
+        let news = monitor.turn();
+        assert!(matches!(news.as_slice(), [News::Lost(_)]), "{news:?}");
+        assert!(!monitor.has_line() && monitor.turn().is_empty());
     }
 
     #[test]

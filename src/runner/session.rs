@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::sys::{self, Interest};
 use crate::wire::auth::{self, Challenge};
 use crate::wire::line::Lines;
-use crate::wire::message::{self, REPLY_LIMIT, Refused, Request};
+use crate::wire::message::{Refused, Request};
+use crate::wire::reply::{self, REPLY_LIMIT};
 use crate::wire::secret::Key;
 use crate::wire::stream::Input;
 
@@ -249,28 +250,33 @@ impl Sessions {
     /// Answers the request that came under this id, or the one without an id.
     pub(super) fn answer(&mut self, number: u64, id: Option<&Value>, answer: Result<Value, Error>) {
         let line = match &answer {
-            Ok(result) => message::success(id, result.clone()),
-            Err(error) => message::failure(id, error),
+            Ok(result) => reply::success(id, result),
+            Err(error) => reply::failure(id, error),
         };
+        // It may be large, and its line is.
+        drop(answer);
         self.answer_with(number, id, line);
     }
 
     /// The same with a result that is JSON already, on one line.
     pub(super) fn answer_as_it_is(&mut self, number: u64, id: Option<&Value>, result: &[u8]) {
-        self.answer_with(number, id, message::success_as_it_is(id, result));
+        self.answer_with(number, id, reply::success_as_it_is(id, result));
     }
 
     fn answer_with(&mut self, number: u64, id: Option<&Value>, mut line: Vec<u8>) {
         let Some(session) = self.sessions.get_mut(&number) else { return };
         if line.len() > REPLY_LIMIT {
             let limit = Error::failed("the answer is longer than the protocol allows");
-            line = message::failure(id, &limit);
+            line = reply::failure(id, &limit);
         }
         match id {
             None => session.busy = false,
             Some(_) => session.unanswered = session.unanswered.saturating_sub(1),
         }
-        session.unsent.extend(line);
+        match session.unsent.is_empty() {
+            true => session.unsent = line,
+            false => session.unsent.extend(line),
+        }
         if session.unsent.len() > WAITING_FOR_ONE || !session.flush() {
             self.sessions.remove(&number);
         }

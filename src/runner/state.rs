@@ -138,6 +138,8 @@ pub(super) struct Machine {
     stop_signals: u32,
     asked_by: Option<String>,
     shutdown_reason: Option<String>,
+    /// It was sent SIGTERM.
+    terminated: bool,
     /// Why the start failed, where QEMU itself does not say.
     failure: Option<String>,
     exit: Option<Exit>,
@@ -161,6 +163,7 @@ impl Machine {
             stop_signals: 0,
             asked_by: None,
             shutdown_reason: None,
+            terminated: false,
             failure: None,
             exit: None,
         }
@@ -345,6 +348,7 @@ impl Machine {
             }
             Step::Kill => self.kill(),
             _ => {
+                self.terminated = true;
                 self.enter(Phase::Stopping(Step::Term), Some(now + TERM_LIMIT));
                 vec![Action::Terminate]
             }

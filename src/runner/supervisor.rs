@@ -117,8 +117,10 @@ impl Supervisor<'_> {
     /// Only where the kernel refuses to `poll`; QEMU then ends with the runner.
     pub(super) fn run(mut self) -> std::io::Result<Ended> {
         self.home.write_status(&self.status());
+        let mut written = self.machine.state();
         loop {
             let behind = self.watches.has_work(self.qemu.console.written());
+            let behind = behind || self.qemu.monitor.has_line();
             let behind = behind || self.followers.has_work(&self.record.events, &self.sessions);
             let busy = behind || self.sessions.has_work();
             let deadline = if busy { Some(Instant::now()) } else { self.deadline() };
@@ -128,6 +130,9 @@ impl Supervisor<'_> {
             }
             // After the end nothing is answered any more: what is true then stands in the runs, once
             // it has been written there, and who asks again reads it there.
+            if self.machine.phase() != Phase::Ended && self.qemu.monitor.has_line() {
+                self.hear_monitor();
+            }
             if self.machine.phase() != Phase::Ended {
                 self.take_requests();
                 let now = Instant::now();
@@ -139,6 +144,11 @@ impl Supervisor<'_> {
             }
             if self.machine.phase() == Phase::Ended && !self.rests() {
                 break;
+            }
+            // Once a turn, however often it has changed.
+            if self.machine.state() != written {
+                written = self.machine.state();
+                self.home.write_status(&self.status());
             }
         }
         Ok(self.conclude())
@@ -250,9 +260,6 @@ impl Supervisor<'_> {
             if after == State::Stopping {
                 self.starter.stopping();
             }
-            if self.machine.phase() != Phase::Ended {
-                self.home.write_status(&self.status());
-            }
         }
         for action in actions {
             log::debug!("{action:?}");
@@ -359,7 +366,9 @@ impl Supervisor<'_> {
                 }
                 self.tell(Input::Returned(order));
             }
-            Answer::Error { desc, .. } => self.tell(Input::Refused(order, desc)),
+            Answer::Error { desc, .. } => {
+                self.tell(Input::Refused(order, crate::error::excerpt(&desc)));
+            }
         }
     }
 

@@ -7,6 +7,9 @@ use std::fmt;
 use super::expect::LONGEST;
 use crate::error::{Error, Result, quote};
 
+/// The longest condition as it is written, in bytes: of the longest text each byte may be `\xNN`.
+const LONGEST_WORD: usize = "console:".len() + 4 * LONGEST;
+
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Condition {
@@ -41,6 +44,9 @@ impl Written {
                 "conditions are running, paused, stopped, agent, event:NAME, tcp:GUESTPORT and console:TEXT",
             )
         };
+        if word.len() > LONGEST_WORD {
+            return Err(wrong("is too long"));
+        }
         let condition = match word.split_once(':') {
             None => match word {
                 "running" => Condition::Running,
@@ -135,7 +141,11 @@ mod tests {
             let error = Written::parse(wrong).unwrap_err();
             assert!(error.kind == crate::error::Kind::Usage && error.hint.is_some(), "{wrong}");
         }
+        for long in ["console:", "event:", "tcp:"] {
+            assert!(Written::parse(&format!("{long}{}", "0".repeat(1 << 20))).is_err());
+        }
         assert!(Written::parse(&format!("console:{}", "x".repeat(1025))).is_err());
+        assert!(Written::parse(&format!("console:{}", r"\x00".repeat(1024))).is_ok());
     }
 
     #[test]

@@ -4,6 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
+/// A line that is longer than this, in bytes, and alone is handed over without a copy.
+const LARGE: usize = 64 << 10;
+
 /// A value as one line, with its newline.
 pub(super) fn line_of(value: &serde_json::Value) -> Vec<u8> {
     let mut line = value.to_string().into_bytes();
@@ -52,6 +55,12 @@ impl Lines {
                 let end = self.scanned + offset;
                 if end - self.start > self.limit {
                     return Err(TooLong);
+                }
+                if self.start == 0 && end + 1 == self.buffer.len() && end > LARGE {
+                    let mut line = std::mem::take(&mut self.buffer);
+                    line.truncate(end);
+                    self.scanned = 0;
+                    return Ok(Some(line));
                 }
                 let line = self.buffer[self.start..end].to_vec();
                 self.start = end + 1;
@@ -129,5 +138,20 @@ mod tests {
         lines.push(b"\n");
         assert!(lines.next_line().unwrap().is_some());
         assert!(lines.buffer.capacity() <= 8192);
+        // Whatever stood around it, the next ones come whole.
+        for (before, behind) in [("", ""), ("a\n", ""), ("", "b\n"), ("", "b")] {
+            let mut lines = Lines::new(1 << 20);
+            lines.push(format!("{before}{}\n{behind}", "x".repeat(LARGE + 1)).as_bytes());
+            let mut seen = drain(&mut lines);
+            lines.push(b"c\n");
+            seen.extend(drain(&mut lines));
+            let lengths: Vec<usize> = seen.iter().map(String::len).collect();
+            let expected: &[usize] = match (before, behind) {
+                ("", "") => &[LARGE + 1, 1],
+                ("", "b") => &[LARGE + 1, 2],
+                _ => &[[1, LARGE + 1, 1], [LARGE + 1, 1, 1]][usize::from(before.is_empty())],
+            };
+            assert_eq!(lengths, expected, "{before:?} {behind:?}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::events::EventsCall;
@@ -12,12 +12,13 @@ use super::keyboard::{KeysCall, TypeCall};
 use super::line::line_of;
 use super::screen::ScreenCall;
 use super::talk::{ConsoleCall, SendCall, WaitCall, nothing_left};
-use crate::error::{Error, Kind, Result, quote};
+use crate::error::{Error, Result, quote};
+use crate::weight::weight;
 
 /// The longest request line, in bytes.
 pub(crate) const REQUEST_LIMIT: usize = 1 << 20;
-/// The longest reply line, in bytes.
-pub(crate) const REPLY_LIMIT: usize = 8 << 20;
+/// The most memory that what a request says may take, in bytes: see [`weight`].
+const WEIGHT_LIMIT: usize = 4 << 20;
 /// The longest `id`, in bytes of JSON.
 pub(crate) const ID_LIMIT: usize = 64;
 /// Requests with an id that one client may have unanswered: a runner reads no further meanwhile.
@@ -105,6 +106,10 @@ pub(crate) type Refused = (Option<Value>, Error);
 impl Request {
     /// Reads a client's line.
     pub(crate) fn parse(line: &[u8]) -> std::result::Result<Request, Box<Refused>> {
+        if weight(line) > WEIGHT_LIMIT {
+            let error = Error::usage("the request is made of too many values");
+            return Err(Box::new((None, error)));
+        }
         Request::read(serde_json::from_slice(line))
     }
 
@@ -279,56 +284,6 @@ impl StopCall {
             kwargs.insert("wait".into(), false.into());
         }
         kwargs
-    }
-}
-
-/// The answer to a request that was obeyed, with its newline.
-pub(crate) fn success(id: Option<&Value>, result: Value) -> Vec<u8> {
-    let mut reply = json!({ "status": "success", "result": result });
-    if let Some(id) = id {
-        reply["id"] = id.clone();
-    }
-    line_of(&reply)
-}
-
-/// The same with a result that is JSON already, on one line.
-pub(crate) fn success_as_it_is(id: Option<&Value>, result: &[u8]) -> Vec<u8> {
-    let mut line = match id {
-        Some(id) => format!("{{\"id\":{id},\"status\":\"success\",\"result\":").into_bytes(),
-        None => b"{\"status\":\"success\",\"result\":".to_vec(),
-    };
-    line.extend_from_slice(result);
-    line.extend_from_slice(b"}\n");
-    line
-}
-
-/// The answer to a request that was not, with its newline.
-pub(crate) fn failure(id: Option<&Value>, error: &Error) -> Vec<u8> {
-    let mut reply = json!({ "status": "error", "error": error.message, "kind": error.kind });
-    if let Some(hint) = &error.hint {
-        reply["hint"] = hint.as_str().into();
-    }
-    if let Some(id) = id {
-        reply["id"] = id.clone();
-    }
-    line_of(&reply)
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
-enum RawReply {
-    Success { result: Value },
-    Error { error: String, kind: Option<Kind>, hint: Option<String> },
-}
-
-/// Reads a runner's answer: the result, or the error as the runner told it.
-pub(crate) fn parse_reply(line: &[u8]) -> Result<Value> {
-    match serde_json::from_slice(line) {
-        Ok(RawReply::Success { result }) => Ok(result),
-        Ok(RawReply::Error { error, kind, hint }) => {
-            Err(Error { kind: kind.unwrap_or(Kind::Failed), message: error, hint, name: None })
-        }
-        Err(error) => Err(Error::failed(format!("cannot read the runner's answer: {error}"))),
     }
 }
 

@@ -15,6 +15,7 @@ mod hex;
 pub(crate) mod keyboard;
 pub(crate) mod line;
 pub(crate) mod message;
+pub(crate) mod reply;
 pub(crate) mod runs;
 pub(crate) mod screen;
 pub(crate) mod secret;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::line::line_of;
-use super::message;
+use super::reply;
 use crate::base64;
 use crate::error::{Error, Kind, Result};
 
@@ -122,7 +122,7 @@ impl Said {
                 let bytes = base64::decode(&data).ok_or_else(unreadable)?;
                 Frame::Data { stream, bytes, lost: raw.lost }
             }
-            _ => Frame::Answer(message::parse_reply(line)),
+            _ => Frame::Answer(reply::parse_reply(line)),
         };
         Ok(Said { id: raw.id, frame })
     }
@@ -188,10 +188,10 @@ mod tests {
         assert_eq!(said(&frame(&id, "console", b"x\n", 7)), data);
         let happened = Frame::Event { event: json!({"event": "STOP"}), lost: 3 };
         assert_eq!(said(&event(&id, r#"{"event":"STOP"}"#, 3)), happened);
-        let answer = message::success(Some(&id), json!({"x": 1}));
+        let answer = reply::success(Some(&id), &json!({"x": 1}));
         assert_eq!(said(&answer), Frame::Answer(Ok(json!({"x": 1}))));
         let error = Error::conflict("it is busy");
-        let failure = message::failure(Some(&id), &error);
+        let failure = reply::failure(Some(&id), &error);
         assert_eq!(said(&failure), Frame::Answer(Err(error)));
         let head = |line: &[u8]| Head::parse(line).unwrap();
         assert!(head(&opened(&id)).opens() && !head(&frame(&id, "x", b"", 0)).opens());

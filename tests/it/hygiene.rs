@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The rooms from the lowest level to the highest. A room imports from levels below its own only.
 const LEVELS: [&[&str]; 9] = [
     &["error"],
-    &["backoff", "base64", "interrupt", "sys", "tar", "time"],
+    &["backoff", "base64", "interrupt", "sys", "tar", "time", "weight"],
     &["copy", "lock", "outlet", "private", "terminal"],
     &["paths"],
     &["definition"],

@@ -39,6 +39,7 @@ mod firmware;
 mod foreground;
 mod full_disk;
 mod homeless;
+mod hostile_qmp;
 mod hygiene;
 mod images;
 mod keyboard;

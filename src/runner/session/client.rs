@@ -10,7 +10,8 @@ use super::{CLIENTS, READ_PER_TURN};
 use crate::error::Error;
 use crate::wire::auth::{self, Accepted, Challenge};
 use crate::wire::line::Lines;
-use crate::wire::message::{self, REQUEST_LIMIT, UNANSWERED};
+use crate::wire::message::{REQUEST_LIMIT, UNANSWERED};
+use crate::wire::reply;
 
 #[derive(Debug)]
 pub(super) enum Standing {
@@ -112,7 +113,7 @@ impl Session {
         }
         if clients >= CLIENTS {
             let error = Error::conflict("the runner has no room for another client");
-            let line = message::failure(None, &error.hint("try again when others have left"));
+            let line = reply::failure(None, &error.hint("try again when others have left"));
             return self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
         }
         self.standing = Standing::Client;
@@ -125,7 +126,7 @@ impl Session {
             self.say_last(auth::REFUSAL.into());
         } else {
             let error = Error::usage("a request is longer than 1 MiB");
-            let line = message::failure(None, &error);
+            let line = reply::failure(None, &error);
             self.say_last(String::from_utf8_lossy(&line).trim_end().to_owned());
         }
     }

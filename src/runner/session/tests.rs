@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use super::*;
 use crate::testing::Folder;
 use crate::wire::auth::Answer;
-use crate::wire::message::{Call, REQUEST_LIMIT, UNANSWERED};
+use crate::wire::message::{self, Call, REQUEST_LIMIT, UNANSWERED};
 
 const ID: &str = "0b1c6c1e-7a55-4f7e-9d57-1f1e6f1c2d3e";
 

@@ -47,6 +47,8 @@ impl Machine {
             (None, Some("host-qmp-quit")) => Some(EndedBy::Quit),
             (None, Some("host-signal")) => Some(EndedBy::Term),
             (None, Some(reason)) if reason.starts_with("guest-") => Some(EndedBy::Guest),
+            // One whose monitor is lost cannot say why it has ended.
+            (None, None) if self.terminated => Some(EndedBy::Term),
             _ => None,
         }
     }
