@@ -1,5 +1,7 @@
 //! What unit tests share: a folder that is removed with its owner. Compiled for tests only.
 
+pub(crate) mod fuzz;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 

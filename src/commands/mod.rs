@@ -47,7 +47,7 @@ mod rehearsal;
 mod rm;
 mod run;
 mod screen;
-mod settings;
+pub(crate) mod settings;
 mod show;
 mod sink;
 mod snapshot;

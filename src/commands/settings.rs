@@ -23,7 +23,7 @@ const KEYS: [&str; 4] = ["data_dir", "runtime_dir", "log_level", "defaults"];
 
 /// What the settings say.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     pub(super) folders: Choice,
     /// How much a runner writes into its log.
     pub(super) log_level: Option<log::LevelFilter>,
@@ -49,7 +49,11 @@ impl Settings {
         Ok(settings)
     }
 
-    fn add(&mut self, bytes: &[u8], source: &str) -> Result<()> {
+    /// Takes what one file says, `source` being its name.
+    ///
+    /// # Errors
+    /// As of [`Settings::load`].
+    pub(crate) fn add(&mut self, bytes: &[u8], source: &str) -> Result<()> {
         let mut documents = json::documents(bytes, source)?;
         let (Some(document), true) = (documents.pop(), documents.is_empty()) else {
             return Err(Error::usage(format!("{source}: settings are one object")));

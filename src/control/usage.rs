@@ -9,7 +9,7 @@ const TICKS: u64 = 100;
 /// The time that a process has had on CPUs, all of its threads together.
 pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
     ticks(&read(&format!("/proc/{pid}/stat"))?)
-        .map(|ticks| Duration::from_millis(ticks * 1000 / TICKS))
+        .map(|ticks| Duration::from_millis(ticks.saturating_mul(1000 / TICKS)))
 }
 
 /// What of a process is in memory, in bytes.
@@ -43,7 +43,7 @@ fn read(path: &str) -> Option<String> {
 
 /// User and system time of `/proc/PID/stat`. The name before may hold anything but ends at the last
 /// parenthesis.
-fn ticks(stat: &str) -> Option<u64> {
+pub(crate) fn ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(") ")?;
     let mut fields = fields.split(' ').skip(11);
     let (user, system) = (fields.next()?.parse::<u64>().ok()?, fields.next()?.parse::<u64>().ok()?);

@@ -180,10 +180,12 @@ pub(crate) fn parse(text: &str) -> Vec<Run> {
     runs
 }
 
-/// The newest run in a file's text, without reading the older ones.
+/// The newest run in a file's text, without reading the older ones. What stands in the middle of a
+/// line, behind a torn one, begins no run.
 pub(crate) fn last(text: &str) -> Option<Run> {
-    let begin = text.rfind(r#"{"line":"began""#)?;
-    parse(&text[begin..]).pop()
+    let begins = text.rmatch_indices(r#"{"line":"began""#).map(|(at, _)| at);
+    let begins = begins.filter(|&at| at == 0 || text.as_bytes()[at - 1] == b'\n');
+    begins.filter_map(|at| parse(&text[at..]).pop()).next()
 }
 
 /// The text with only its last [`KEPT`]` - 1` runs, so that one more fits; `None` where it has no
@@ -238,6 +240,16 @@ mod tests {
         assert_eq!(runs[0].end_without_runner("boot-1").outcome, Outcome::Stopped);
         assert_eq!(runs[1].end_without_runner("boot-1").outcome, Outcome::Crashed);
         assert_eq!(runs[1].end_without_runner("boot-2").outcome, Outcome::HostDown);
+    }
+
+    #[test]
+    fn the_newest_run_is_the_newest_whole_one() {
+        let (one, two) = (began(1).to_text(), began(2).to_text());
+        for text in [format!("{one}{}", &two[..two.len() / 2]), format!("{one}torn{two}")] {
+            assert_eq!(last(&text).map(|run| run.number), Some(1), "{text}");
+            assert_eq!(last(&text), parse(&text).pop());
+        }
+        assert_eq!(last(&format!("torn{one}")), None);
     }
 
     #[test]
