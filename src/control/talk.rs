@@ -21,6 +21,8 @@ use crate::wire::line::Lines;
 use crate::wire::reply::{REPLY_LIMIT, parse_reply};
 use crate::wire::secret::Key;
 
+/// Bytes read at a time: most answers are short, and memory that is not touched need not be cleared.
+const PIECE: usize = 8 << 10;
 /// For a runner to take a request's bytes.
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 
@@ -100,7 +102,7 @@ impl Talk {
     /// # Errors
     /// [`Kind::Permission`] for a server that cannot prove itself.
     pub(super) fn advance(&mut self) -> Result<Progress> {
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = [0; PIECE];
         let count = match self.stream.read(&mut buffer) {
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Progress::More),

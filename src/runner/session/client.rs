@@ -13,6 +13,9 @@ use crate::wire::line::Lines;
 use crate::wire::message::{REQUEST_LIMIT, UNANSWERED};
 use crate::wire::reply;
 
+/// Bytes read at a time.
+const PIECE: usize = 8 << 10;
+
 #[derive(Debug)]
 pub(super) enum Standing {
     Stranger { challenge: Challenge, until: Instant },
@@ -88,20 +91,26 @@ impl Session {
         true
     }
 
-    /// Reads once; false when the connection failed.
+    /// Reads what is there, at most its share of a turn; false when the connection failed.
     pub(super) fn read(&mut self) -> bool {
-        let mut buffer = vec![0; READ_PER_TURN];
-        match self.stream.read(&mut buffer) {
-            Ok(0) => {
-                self.read_closed = true;
-                true
+        // Most requests are short, and memory that is not touched need not be cleared.
+        let mut buffer = [0; PIECE];
+        for _ in 0..READ_PER_TURN / PIECE {
+            match self.stream.read(&mut buffer) {
+                Ok(0) => self.read_closed = true,
+                Ok(count) => {
+                    self.lines.push(&buffer[..count]);
+                    if count == PIECE {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return false,
             }
-            Ok(count) => {
-                self.lines.push(&buffer[..count]);
-                true
-            }
-            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+            return true;
         }
+        true
     }
 
     pub(super) fn authenticate(&mut self, accepted: Option<Accepted>, clients: usize) {
