@@ -24,6 +24,7 @@ const FIELDS: &[&str] = &[
     "saved",
     "socket_path",
     "sandbox",
+    "exceptions",
     "log_bytes_lost",
     "last_exit",
     "last_exit.outcome",

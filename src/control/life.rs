@@ -44,6 +44,8 @@ pub(crate) struct Life {
     pub(crate) socket_path: Option<String>,
     /// Whether QEMU runs in its seccomp sandbox; `None` when it does not run.
     pub(crate) sandbox: Option<bool>,
+    /// What QEMU has that is else taken from it; `None` when it does not run.
+    pub(crate) exceptions: Option<Vec<String>>,
     /// Bytes of logs that could not be written.
     pub(crate) log_bytes_lost: Option<u64>,
     /// How the last run that has ended did so.
@@ -111,6 +113,7 @@ fn at_rest(folders: &Folders, id: &str, name: &str, boot_id: &str) -> Result<(Li
         saved: false,
         socket_path: None,
         sandbox: None,
+        exceptions: None,
         log_bytes_lost: None,
         last_exit: None,
         runner_name: None,
@@ -185,6 +188,7 @@ fn take_status(life: &mut Life, status: Status) {
     life.since = Some(status.since);
     life.socket_path = Some(status.socket_path);
     life.sandbox = Some(status.sandbox);
+    life.exceptions = Some(status.exceptions);
     life.log_bytes_lost = Some(status.log_bytes_lost);
 }
 

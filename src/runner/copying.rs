@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Recipe;
 use super::home::Home;
+use super::launch::Leave;
 use super::session::{Line, REQUESTS_PER_TURN, Sessions};
 use super::starter::Starter;
 use super::streams::Signals;
@@ -162,7 +163,8 @@ impl Copying<'_> {
             uptime: 0,
             since: self.since,
             socket_path: self.home.socket_path(),
-            sandbox: definition.sandbox,
+            sandbox: argv::is_sandboxed(definition),
+            exceptions: Leave::exceptions(definition),
             log_bytes_lost: self.recipe.held.lost.bytes(),
         }
     }

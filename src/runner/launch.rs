@@ -12,9 +12,12 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::definition::types::{Definition, Display};
 use crate::error::{Error, Result};
 use crate::lock::Guard;
+use crate::qemu::argv;
 use crate::sys;
+use crate::wire::status::exception;
 
 /// The hidden word by which the binary knows that it is the step.
 pub(crate) const WORD: &str = "__launch";
@@ -46,6 +49,24 @@ pub(super) struct Leave {
 }
 
 impl Leave {
+    pub(super) fn of(definition: &Definition) -> Leave {
+        Leave {
+            rights: argv::needs_helper(definition),
+            screen: matches!(definition.display, Display::Gtk(_) | Display::Sdl(_)),
+        }
+    }
+
+    /// What a definition leaves to its QEMU, in the words of `status`.
+    pub(super) fn exceptions(definition: &Definition) -> Vec<String> {
+        let leave = Leave::of(definition);
+        let all = [
+            (!argv::is_sandboxed(definition), exception::SYSTEM_CALLS),
+            (leave.rights, exception::NEW_PRIVILEGES),
+            (leave.screen, exception::SCREEN),
+        ];
+        all.into_iter().filter(|(has, _)| *has).map(|(_, word)| word.to_owned()).collect()
+    }
+
     /// The word by which the step is told.
     fn word(self) -> &'static str {
         match (self.rights, self.screen) {

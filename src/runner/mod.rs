@@ -58,7 +58,7 @@ use self::streams::{Output, Signals};
 use self::supervisor::{Ended, Facts, Qemu, Supervisor};
 use self::watch::Watches;
 use crate::definition::name::VmName;
-use crate::definition::types::{Definition, Display, MachineType, Program, Restart};
+use crate::definition::types::{Definition, MachineType, Program, Restart};
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Attempt, Guard};
 use crate::paths::{Log, VmFolder};
@@ -345,12 +345,8 @@ fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu
     log::debug!("{words:?}");
     let ends =
         QemuEnds { monitor: qemu_monitor, agent: qemu_agent, stdin, stdout, stderr: qemu_stderr };
-    let leave = Leave {
-        rights: argv::needs_helper(definition),
-        screen: matches!(definition.display, Display::Gtk(_) | Display::Sdl(_)),
-    };
     let spawned = Instant::now();
-    let child = launch::spawn(&words, folder.path(), ends, guard, leave)?;
+    let child = launch::spawn(&words, folder.path(), ends, guard, Leave::of(definition))?;
     let pid = i32::try_from(child.id()).unwrap_or(0);
     let pidfd = sys::pidfd_open(pid).map_err(cannot)?;
     let facts = Facts {
@@ -358,6 +354,7 @@ fn start_qemu(recipe: &Recipe<'_>, copies: &mut Runs<'_>) -> Result<(Facts, Qemu
         name: name.to_string(),
         accel: argv::accel(definition, &host),
         sandbox: argv::is_sandboxed(definition),
+        exceptions: Leave::exceptions(definition),
         created: images.created,
         spawned,
     };

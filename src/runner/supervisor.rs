@@ -56,6 +56,7 @@ pub(super) struct Facts {
     pub(super) name: String,
     pub(super) accel: &'static str,
     pub(super) sandbox: bool,
+    pub(super) exceptions: Vec<String>,
     /// The files that were made for this start.
     pub(super) created: Vec<PathBuf>,
     pub(super) spawned: Instant,
@@ -413,6 +414,7 @@ impl Supervisor<'_> {
             since: self.since,
             socket_path: self.home.socket_path(),
             sandbox: self.facts.sandbox,
+            exceptions: self.facts.exceptions.clone(),
             log_bytes_lost: self.lost.bytes(),
         }
     }

@@ -55,6 +55,16 @@ impl std::fmt::Display for State {
     }
 }
 
+/// What a definition may leave to its QEMU that is taken from every other.
+pub(crate) mod exception {
+    /// System calls that the sandbox would deny.
+    pub(crate) const SYSTEM_CALLS: &str = "system-calls";
+    /// The rights of a set-id program that it runs: it is without no_new_privs.
+    pub(crate) const NEW_PRIVILEGES: &str = "new-privileges";
+    /// The variables by which a window finds its screen.
+    pub(crate) const SCREEN: &str = "screen";
+}
+
 /// A live VM, as its runner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -74,6 +84,9 @@ pub(crate) struct Status {
     pub(crate) socket_path: String,
     /// Whether QEMU runs in its seccomp sandbox.
     pub(crate) sandbox: bool,
+    /// What QEMU has that is else taken from it: see [`exception`].
+    #[serde(default)]
+    pub(crate) exceptions: Vec<String>,
     /// Bytes of logs and notes that could not be written to disk.
     pub(crate) log_bytes_lost: u64,
 }

@@ -85,6 +85,90 @@ fn the_runner_has_no_database_open_and_bears_the_vms_name() {
     assert!(words.starts_with("maqet\0__runner\0"), "{words:?}");
 }
 
+/// A stand-in for QEMU that says what it was given, and ends.
+const TELLTALE: &str = r#"#!/bin/bash
+exec > "$(dirname "$0")/told"
+grep -E '^(NoNewPrivs|Seccomp|SigBlk|SigIgn|Umask)' /proc/self/status
+cat /proc/$$/environ | tr '\0' '\n' | sed 's/=.*//; s/^/env /'
+exit 1
+"#;
+
+#[test]
+fn each_exception_is_made_for_who_asks_for_it_alone_and_is_shown() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Host::new();
+    let program = host.root().join("qemu");
+    std::fs::write(&program, TELLTALE).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (set, rights, screen) in [
+        (None, "1", false),
+        (Some("network=[{\"type\":\"bridge\",\"bridge\":\"br0\"}]"), "0", false),
+        (Some("display={\"gtk\":{}}"), "1", true),
+        (Some("sandbox=false"), "1", false),
+    ] {
+        let words = ["add", "web", "--accel", "tcg", "--binary", program.to_str().unwrap()];
+        let set = set.into_iter().flat_map(|set| ["--set", set]);
+        host.maqet(words.into_iter().chain(set)).exits(0);
+        let mut start = host.command(Host::binary());
+        start
+            .args(["start", "web"])
+            .env("DISPLAY", ":9")
+            .env("XAUTHORITY", "/x")
+            .env("SECRET", "x");
+        run(&mut start).exits(1);
+        let told = std::fs::read_to_string(host.root().join("told")).unwrap();
+        assert!(told.contains(&format!("NoNewPrivs:\t{rights}\n")), "{told}");
+        assert!(told.contains("SigBlk:\t0000000000000000\n"), "{told}");
+        let ignored = told.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        // Signals 32 and 33 are the C library's own.
+        let ignored = u64::from_str_radix(ignored, 16).unwrap() & 0x7fff_ffff;
+        assert_eq!(ignored, 0, "{told}");
+        assert!(told.contains("Umask:\t0077\n"), "{told}");
+        assert_eq!(told.contains("env DISPLAY\n"), screen, "{told}");
+        assert_eq!(told.contains("env XAUTHORITY\n"), screen, "{told}");
+        assert!(!told.contains("env SECRET"), "{told}");
+        host.maqet(["rm", "web"]).exits(0);
+    }
+    let fake = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake-qemu");
+    for (set, exceptions) in [
+        ("sandbox=true", &[][..]),
+        ("sandbox=false", &["system-calls"]),
+        ("display={\"gtk\":{}}", &["screen"]),
+        ("network=[{\"type\":\"bridge\",\"bridge\":\"br0\"}]", &["system-calls", "new-privileges"]),
+    ] {
+        let words = ["add", "web", "--accel", "tcg", "--binary", fake.to_str().unwrap()];
+        host.maqet(words.into_iter().chain(["--set", set])).exits(0);
+        assert!(host.status("web")["exceptions"].is_null());
+        host.maqet(["start", "web"]).exits(0);
+        assert_eq!(host.status("web")["exceptions"], serde_json::json!(exceptions), "{set}");
+        host.maqet(["rm", "web", "--force"]).exits(0);
+    }
+}
+
+#[test]
+fn a_qemu_with_file_capabilities_is_refused() {
+    let host = Host::new();
+    let program = host.root().join("qemu");
+    std::fs::copy("/bin/true", &program).unwrap();
+    // cap_net_admin=ep in version 2 of linux/capability.h: magic with the flag, permitted, inheritable.
+    let mut value = [0_u8; 20];
+    value[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
+    value[4..8].copy_from_slice(&(1_u32 << 12).to_le_bytes());
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(&program, "security.capability", &value, flags).is_err() {
+        println!("needs root, and a file system with capabilities");
+        return;
+    }
+    host.maqet(["add", "web", "--binary", program.to_str().unwrap()]).exits(0);
+    let ran = host.maqet(["start", "web"]).exits(6);
+    assert!(ran.stderr.contains("file capabilities"), "{}", ran.stderr);
+    // By a link to it, too.
+    let link = host.root().join("link");
+    std::os::unix::fs::symlink(&program, &link).unwrap();
+    host.maqet(["apply", "web", "--binary", link.to_str().unwrap()]).exits(0);
+    host.maqet(["start", "web"]).exits(6);
+}
+
 #[test]
 fn a_set_id_qemu_is_refused() {
     use std::os::unix::fs::PermissionsExt;

@@ -42,6 +42,7 @@ mod homeless;
 mod hostile_qmp;
 mod hygiene;
 mod images;
+mod impostors;
 mod keyboard;
 mod launcher;
 mod life;

@@ -256,6 +256,7 @@ pub(super) fn expected(path: &str, what: &str, found: &Value) -> Error {
 
 /// The same error with the place in front.
 pub(in crate::definition) fn at(place: &str, mut error: Error) -> Error {
-    error.message = format!("{place}: {}", error.message);
+    // With the place it may be too long for one sentence.
+    error.message = Error::new(error.kind, format!("{place}: {}", error.message)).message;
     error
 }
