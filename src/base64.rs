@@ -19,29 +19,62 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 
 /// The bytes of a text; `None` for anything that [`encode`] does not make.
 pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.as_bytes();
-    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    if !text.len().is_multiple_of(4) || padding > 2 {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let mut decoder = Decoder::default();
+    decoder.push(text.as_bytes(), &mut bytes)?;
+    decoder.is_whole().then_some(bytes)
+}
+
+/// Reads a text that comes in parts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decoder {
+    group: [u8; 4],
+    /// How much of a group has come.
+    length: usize,
+    /// Padding has come: nothing may follow.
+    ended: bool,
+}
+
+impl Decoder {
+    /// Takes the next part and adds what it completes to `bytes`; `None` for what is no part of a
+    /// text that [`encode`] makes, and nothing is of use then.
+    pub(crate) fn push(&mut self, text: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
+        for byte in text {
+            if self.ended {
+                return None;
+            }
+            self.group[self.length] = *byte;
+            self.length += 1;
+            if self.length == self.group.len() {
+                let (three, missing) = three(self.group)?;
+                bytes.extend_from_slice(&three[..3 - missing]);
+                (self.length, self.ended) = (0, missing > 0);
+            }
+        }
+        Some(())
+    }
+
+    /// Whether the text may end here.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.length == 0
+    }
+}
+
+/// The bytes of four characters, and how many of the three are padding.
+fn three(group: [u8; 4]) -> Option<([u8; 3], usize)> {
+    let missing = group.iter().rev().take_while(|byte| **byte == b'=').count();
+    if missing > 2 {
         return None;
     }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let groups = text.len() / 4;
-    for (number, group) in text.chunks(4).enumerate() {
-        let missing = if number + 1 == groups { padding } else { 0 };
-        let mut bits = 0;
-        for byte in &group[..4 - missing] {
-            bits = bits << 6 | value(*byte)?;
-        }
-        bits <<= 6 * missing;
-        let [_, first, second, third] = bits.to_be_bytes();
-        let three = [first, second, third];
-        // What the last character holds beyond the bytes must be nothing: one text for any bytes.
-        if three[3 - missing..].iter().any(|byte| *byte != 0) {
-            return None;
-        }
-        bytes.extend_from_slice(&three[..3 - missing]);
+    let mut bits = 0;
+    for byte in &group[..4 - missing] {
+        bits = bits << 6 | value(*byte)?;
     }
-    Some(bytes)
+    bits <<= 6 * missing;
+    let [_, first, second, third] = bits.to_be_bytes();
+    let three = [first, second, third];
+    // What the last character holds beyond the bytes must be nothing: one text for any bytes.
+    three[3 - missing..].iter().all(|byte| *byte == 0).then_some((three, missing))
 }
 
 fn value(byte: u8) -> Option<u32> {

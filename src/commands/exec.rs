@@ -77,7 +77,7 @@ fn attempt(context: &Context<'_>) -> Result<u8> {
     Ok(match end {
         Ok(Some(end)) => {
             if end.cut {
-                let text = "the command wrote more than the agent keeps: its output is cut";
+                let text = "the command's output is cut: without a shell 4 MiB are passed on";
                 note(invocation.quiet(), &format!("{}: {text}", vm.name));
             }
             end.exit_code.unwrap_or_else(|| timed_out(context, &vm))

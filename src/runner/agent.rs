@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::error::{Error, Kind};
-use crate::qemu::agent::{self, Command, Framer, Heard, Lost};
+use crate::qemu::agent::{self, Command, Framer, Heard, Lost, Said};
 use crate::sys::Interest;
 
 /// Bytes read in one turn of the loop.
@@ -37,6 +37,8 @@ pub(super) enum Asker {
     Client { session: u64, request: Option<Value> },
     /// What runs in the guest, by its number.
     Exec(u64),
+    /// The same, where the answer may hold all of its output.
+    Simple(u64),
     /// Those who wait for the agent; any answer will do.
     Watches,
 }
@@ -45,8 +47,8 @@ pub(super) enum Asker {
 #[derive(Debug, PartialEq)]
 pub(super) struct Told {
     pub(super) asker: Asker,
-    /// The agent's line, which is an answer; of a mere look at whether it is there, nothing.
-    pub(super) answer: Result<Vec<u8>, Lost>,
+    /// What the agent said, which is an answer; of a mere look at whether it is there, nothing.
+    pub(super) answer: Result<Said, Lost>,
 }
 
 #[derive(Debug)]
@@ -176,12 +178,14 @@ impl Agent {
         if self.in_step && first.line.is_some() {
             let Some(Asked { asker, line, limit }) = self.queue.pop_front() else { return };
             self.unsent.extend(line.unwrap_or_default());
+            self.framer.sift(matches!(asker, Asker::Simple(_)));
             self.owed = Some((Owed::Answer(asker), now + limit, limit));
         } else {
             let number = self.next_number;
             self.next_number += 1;
             // What it has not read of an earlier command it need not read any more.
             self.unsent = agent::sync(number);
+            self.framer.sift(false);
             self.in_step = false;
             self.owed = Some((Owed::Number(number), now + SYNC_LIMIT, SYNC_LIMIT));
         }
@@ -218,7 +222,7 @@ impl Agent {
     fn hear(&mut self, heard: Heard) -> Option<Told> {
         match self.owed.take() {
             Some((Owed::Number(number), until, limit)) => {
-                let is_it = matches!(&heard, Heard::Line { bytes, delimited: true }
+                let is_it = matches!(&heard, Heard::Line { bytes, delimited: true, .. }
                     if agent::read(bytes) == Ok(Ok(number)));
                 if !is_it {
                     self.owed = Some((Owed::Number(number), until, limit));
@@ -228,12 +232,12 @@ impl Agent {
                 // Else the command follows that the number was for.
                 self.queue.front().filter(|asked| asked.line.is_none())?;
                 let Asked { asker, .. } = self.queue.pop_front()?;
-                Some(Told { asker, answer: Ok(Vec::new()) })
+                Some(Told { asker, answer: Ok(Said::default()) })
             }
             Some((Owed::Answer(asker), ..)) => {
                 let answer = match heard {
-                    Heard::Line { bytes, .. } => match agent::check(&bytes) {
-                        Ok(()) => Ok(bytes),
+                    Heard::Line { bytes, output, .. } => match agent::check(&bytes) {
+                        Ok(()) => Ok(Said { line: bytes, output }),
                         Err(nonsense) => Err(format!("answered nonsense: {}", nonsense.0)),
                     },
                     Heard::TooLong => Err("answered with more than 1 MiB".to_owned()),

@@ -10,12 +10,14 @@ use serde_json::Value;
 use super::agent::{ANSWER_LIMIT, Agent, Asker, Told};
 use super::session::{Holder, Sessions};
 use crate::error::{Error, Result};
-use crate::qemu::agent::Lost;
 use crate::qemu::agent::exec::{Exec, Exit, Next, Report, Task};
 use crate::qemu::agent::simple::Simple;
+use crate::qemu::agent::{Lost, Said};
 use crate::wire::guest::{ExecCall, ExecEnd};
 use crate::wire::stream::{self, Input};
 
+/// For an answer that holds all of a command's output: up to 22 MB of text over a serial channel.
+const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 /// How many there may be, those that are being cleaned up behind included.
 pub(super) const MOST: usize = 32;
 
@@ -164,7 +166,7 @@ impl Execs {
                 let may_tell = one.told || sessions.takes_more(one.session);
                 let next = match &mut one.job {
                     Job::Full(exec) => exec.next(now, may_tell),
-                    Job::Simple(simple) => simple.next(now),
+                    Job::Simple(simple) => simple.next(now, may_tell),
                 };
                 one.tell(sessions);
                 let command = match next {
@@ -180,12 +182,15 @@ impl Execs {
                 };
                 one.waits = true;
                 let began = std::mem::replace(&mut one.begun, true);
-                let asker = Asker::Exec(one.number);
+                let (asker, limit) = match &one.job {
+                    Job::Full(_) => (Asker::Exec(one.number), ANSWER_LIMIT),
+                    Job::Simple(_) => (Asker::Simple(one.number), WHOLE_LIMIT),
+                };
                 // Refused at once, where there is no agent.
-                for Told { answer, .. } in agent.ask(now, asker, &command, ANSWER_LIMIT) {
+                for Told { answer, .. } in agent.ask(now, asker, &command, limit) {
                     match answer {
                         Err(lost) if began && !agent.is_open() => one.left(lost, now),
-                        answer => one.answered(now, answer.as_deref().map_err(Clone::clone)),
+                        answer => one.answered(now, answer),
                     }
                     one.tell(sessions);
                 }
@@ -200,7 +205,7 @@ impl Execs {
         &mut self,
         sessions: &mut Sessions,
         number: u64,
-        answer: Result<&[u8], Lost>,
+        answer: Result<Said, Lost>,
         now: Instant,
     ) {
         if let Some(one) = self.all.iter_mut().find(|one| one.number == number) {
@@ -258,10 +263,13 @@ impl Running {
         }
     }
 
-    fn answered(&mut self, now: Instant, answer: Result<&[u8], Lost>) {
+    fn answered(&mut self, now: Instant, answer: Result<Said, Lost>) {
         self.waits = false;
         match &mut self.job {
-            Job::Full(exec) => exec.answered(now, answer),
+            Job::Full(exec) => {
+                let line = answer.as_ref().map(|said| said.line.as_slice());
+                exec.answered(now, line.map_err(Clone::clone));
+            }
             Job::Simple(simple) => simple.answered(now, answer),
         }
     }

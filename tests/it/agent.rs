@@ -121,6 +121,26 @@ fn ten_mebibytes_come_back_as_they_went_and_the_runner_stays_small() {
 }
 
 #[test]
+fn without_a_shell_four_mebibytes_of_output_are_passed_on_and_a_cut_is_said() {
+    let host = Host::new();
+    // The agent holds the output three times over before it answers.
+    host.add_agent_guest("web", &["--memory", "256M"]);
+    host.maqet(["start", "web"]).exits(0);
+    host.maqet(["wait", "web", "--for", "agent"]).exits(0);
+    let script = "
+        maqet exec web -- sh -c 'head -c 3000000 /dev/urandom > /tmp/short
+            head -c 20000000 /dev/zero | tr \"\\\\0\" x > /tmp/long'
+        maqet cp web:/tmp/short short
+        code=0; maqet exec web --simple -- sh -c 'cat /tmp/short; exit 7' > back 2> said || code=$?
+        test $code = 7 && cmp short back && test ! -s said
+        code=0; maqet exec web --simple -- sh -c 'cat /tmp/long; exit 6' > back 2> said || code=$?
+        test $code = 6 && test $(wc -c < back) = 4194304 && grep 'output is cut' said";
+    host.shell(&format!("set -e{script}")).exits(0);
+    let pid = host.runner_pid("web");
+    assert!(peak(pid) < 16 << 10, "{} KiB", peak(pid));
+}
+
+#[test]
 fn an_agent_that_hangs_or_ends_costs_an_error_and_nothing_else() {
     let host = with_agent();
     let say = |text: &str| host.maqet(["send", "web", text, "--line", "--for", "console:done"]);

@@ -8,6 +8,7 @@
 
 pub(crate) mod command;
 pub(crate) mod exec;
+pub(crate) mod output;
 pub(crate) mod simple;
 
 use serde::Deserialize;
@@ -15,6 +16,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
+
+use output::{Output, Sieve};
 
 /// The longest line that is taken from the agent, in bytes.
 pub(crate) const LINE_LIMIT: usize = 1 << 20;
@@ -58,6 +61,8 @@ pub(crate) enum Heard {
         bytes: Vec<u8>,
         /// The sentinel stood before it.
         delimited: bool,
+        /// What was taken out of it, where that was asked for.
+        output: Output,
     },
     /// A line that was longer than the limit; it is not kept.
     TooLong,
@@ -69,9 +74,15 @@ pub(crate) struct Framer {
     line: Vec<u8>,
     delimited: bool,
     too_long: bool,
+    sieve: Option<Sieve>,
 }
 
 impl Framer {
+    /// Takes a command's output out of the next line, or no longer does; see [`output`].
+    pub(crate) fn sift(&mut self, sifts: bool) {
+        self.sieve = sifts.then(Sieve::default);
+    }
+
     /// Takes bytes; the lines that they complete.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<Heard> {
         let mut heard = Vec::new();
@@ -79,14 +90,18 @@ impl Framer {
         while let Some(at) = rest.iter().position(|byte| matches!(*byte, b'\n' | SENTINEL)) {
             self.keep(&rest[..at]);
             if rest[at] == b'\n' {
-                let Framer { line, delimited, too_long } = std::mem::take(self);
+                let Framer { line, delimited, too_long, sieve } = std::mem::take(self);
                 if too_long {
                     heard.push(Heard::TooLong);
-                } else if !line.trim_ascii().is_empty() {
-                    heard.push(Heard::Line { bytes: line, delimited });
+                } else if line.trim_ascii().is_empty() {
+                    self.sieve = sieve;
+                } else {
+                    let output = sieve.map(Sieve::into_output).unwrap_or_default();
+                    heard.push(Heard::Line { bytes: line, delimited, output });
                 }
             } else {
-                *self = Framer { delimited: true, ..Framer::default() };
+                let sieve = self.sieve.is_some().then(Sieve::default);
+                *self = Framer { delimited: true, sieve, ..Framer::default() };
             }
             rest = &rest[at + 1..];
         }
@@ -95,12 +110,30 @@ impl Framer {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        match &mut self.sieve {
+            Some(sieve) => {
+                let others = sieve.push(bytes);
+                self.add(&others);
+            }
+            None => self.add(bytes),
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
         if self.too_long || self.line.len() + bytes.len() > LINE_LIMIT {
             (self.too_long, self.line) = (true, Vec::new());
         } else {
             self.line.extend_from_slice(bytes);
         }
     }
+}
+
+/// An answer of the agent's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) line: Vec<u8>,
+    /// What was taken out of it.
+    pub(crate) output: Output,
 }
 
 /// A line that no agent should write.
@@ -160,7 +193,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str, delimited: bool) -> Heard {
-        Heard::Line { bytes: text.as_bytes().to_vec(), delimited }
+        Heard::Line { bytes: text.as_bytes().to_vec(), delimited, output: Output::default() }
     }
 
     #[test]

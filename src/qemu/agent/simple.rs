@@ -1,5 +1,5 @@
 //! One command that runs in the guest without a shell and without streams: its input is given whole,
-//! its output comes at the end, as far as the agent keeps it.
+//! its output comes at the end, as far as it is kept.
 //!
 //! For guests that have no POSIX shell. Pure, with the same questions as `exec`.
 
@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::command::{self, ExecStatus, PIECE, Started};
+use super::command::{self, ExecStatus, Started};
 use super::exec::{Exit, Next, Report, Task};
-use super::{Lost, read};
+use super::output::{Output, Stream};
+use super::{Lost, Said, read};
 use crate::error::{Error, Result};
 
 /// The most that may be given to its standard input, in bytes.
@@ -25,6 +26,8 @@ enum Phase {
     /// For the end of its input.
     Waiting,
     Running,
+    /// It has ended with this code, and its output is on its way to the client.
+    Giving(u8),
     Killing,
     Over,
 }
@@ -40,6 +43,7 @@ pub(crate) struct Simple {
     pause: Duration,
     wake: Option<Instant>,
     told: bool,
+    output: Output,
     reports: Vec<Report>,
 }
 
@@ -56,6 +60,7 @@ impl Simple {
             pause: FIRST_PAUSE,
             wake: None,
             told: false,
+            output: Output::default(),
             reports: Vec::new(),
         }
     }
@@ -112,9 +117,11 @@ impl Simple {
         }
     }
 
-    /// What is to be done at `now`. Not to be called while the agent owes an answer.
-    pub(crate) fn next(&mut self, now: Instant) -> Next {
-        let until = self.task.until.filter(|_| !self.told);
+    /// What is to be done at `now`; `may_tell`: the client takes more output. Not to be called while
+    /// the agent owes an answer.
+    pub(crate) fn next(&mut self, now: Instant, may_tell: bool) -> Next {
+        let has_ended = matches!(self.phase, Phase::Giving(_));
+        let until = self.task.until.filter(|_| !self.told && !has_ended);
         if until.is_some_and(|until| until <= now) {
             let runs = self.phase == Phase::Running;
             self.finish(Ok(Exit::TimedOut));
@@ -133,6 +140,21 @@ impl Simple {
                 Some(wake) => Next::Sleep(Some(until.map_or(wake, |until| until.min(wake)))),
                 None => Next::Ask(command::exec_status(self.pid.unwrap_or_default())),
             },
+            // Its reading wakes us.
+            Phase::Giving(_) if !may_tell => Next::Sleep(None),
+            Phase::Giving(code) => match self.output.pop() {
+                Some((stream, bytes)) => {
+                    self.reports.push(match stream {
+                        Stream::Out => Report::Stdout(bytes),
+                        Stream::Err => Report::Stderr(bytes),
+                    });
+                    Next::Sleep(Some(now))
+                }
+                None => {
+                    self.finish(Ok(Exit::Code(code)));
+                    Next::Over
+                }
+            },
             Phase::Killing => {
                 self.phase = Phase::Over;
                 let pid = self.pid.unwrap_or_default().to_string();
@@ -149,43 +171,44 @@ impl Simple {
     }
 
     /// Takes the answer to what [`Simple::next`] had asked for.
-    pub(crate) fn answered(&mut self, now: Instant, answer: Result<&[u8], Lost>) {
+    pub(crate) fn answered(&mut self, now: Instant, answer: Result<Said, Lost>) {
         if self.phase != Phase::Running {
             return;
         }
         let heard = match self.pid {
-            None => parse::<Started>(answer).map(|started| {
+            None => parse::<Started>(answer).map(|(started, _)| {
                 self.pid = Some(started.pid);
                 if self.told {
                     self.phase = Phase::Killing;
                 }
             }),
-            Some(_) => parse::<ExecStatus>(answer).map(|status| self.hear(now, &status)),
+            Some(_) => {
+                parse::<ExecStatus>(answer).map(|(status, output)| self.hear(now, &status, output))
+            }
         };
         if let Err(error) = heard {
             self.finish(Err(error));
         }
     }
 
-    fn hear(&mut self, now: Instant, status: &ExecStatus) {
+    fn hear(&mut self, now: Instant, status: &ExecStatus, output: Output) {
         if !status.exited {
             self.wake = Some(now + self.pause);
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
             return;
         }
-        let (output, complaint) = status.output();
-        self.reports.extend(output.chunks(PIECE).map(|piece| Report::Stdout(piece.to_vec())));
-        self.reports.extend(complaint.chunks(PIECE).map(|piece| Report::Stderr(piece.to_vec())));
-        if status.out_truncated || status.err_truncated {
+        if output.cut || status.out_truncated || status.err_truncated {
             self.reports.push(Report::Cut);
         }
-        self.finish(Ok(Exit::Code(status.code())));
+        self.output = output;
+        self.phase = Phase::Giving(status.code());
     }
 }
 
-fn parse<T: DeserializeOwned>(answer: Result<&[u8], Lost>) -> Result<T> {
-    match read(answer.map_err(|lost| lost.error)?) {
-        Ok(Ok(value)) => Ok(value),
+fn parse<T: DeserializeOwned>(answer: Result<Said, Lost>) -> Result<(T, Output)> {
+    let Said { line, output } = answer.map_err(|lost| lost.error)?;
+    match read(&line) {
+        Ok(Ok(value)) => Ok((value, output)),
         Ok(Err(why)) => Err(Error::failed(format!("the guest's agent refused: {why}"))),
         Err(nonsense) => {
             Err(Error::failed(format!("the guest's agent answered nonsense: {}", nonsense.0)))
@@ -195,10 +218,20 @@ fn parse<T: DeserializeOwned>(answer: Result<&[u8], Lost>) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Framer, Heard};
     use super::*;
 
     fn task(until: Option<Instant>) -> Task {
         Task { words: vec!["dir".into()], until, ..Task::default() }
+    }
+
+    fn said(line: &str) -> Result<Said, Lost> {
+        let mut framer = Framer::default();
+        framer.sift(true);
+        match framer.push(format!("{line}\n").as_bytes()).pop() {
+            Some(Heard::Line { bytes, output, .. }) => Ok(Said { line: bytes, output }),
+            other => panic!("{other:?}"),
+        }
     }
 
     fn asked(next: Next) -> String {
@@ -212,25 +245,30 @@ mod tests {
     fn input_is_given_whole_and_output_comes_at_the_end() {
         let now = Instant::now();
         let mut simple = Simple::new(task(None), false);
-        assert_eq!(simple.next(now), Next::Sleep(None));
+        assert_eq!(simple.next(now, true), Next::Sleep(None));
         simple.feed(b"h");
         simple.feed(b"i\n");
         simple.end_input();
-        let line = asked(simple.next(now));
+        let line = asked(simple.next(now, true));
         assert!(line.contains("\"input-data\":\"aGkK\"") && line.contains("\"path\":\"dir\""));
-        simple.answered(now, Ok(br#"{"return": {"pid": 5}}"#));
-        assert!(asked(simple.next(now)).contains("\"pid\":5"));
-        simple.answered(now, Ok(br#"{"return": {"exited": false}}"#));
-        assert_eq!(simple.next(now), Next::Sleep(Some(now + FIRST_PAUSE)));
-        asked(simple.next(now + FIRST_PAUSE));
+        simple.answered(now, said(r#"{"return": {"pid": 5}}"#));
+        assert!(asked(simple.next(now, true)).contains("\"pid\":5"));
+        simple.answered(now, said(r#"{"return": {"exited": false}}"#));
+        assert_eq!(simple.next(now, true), Next::Sleep(Some(now + FIRST_PAUSE)));
+        asked(simple.next(now + FIRST_PAUSE, true));
         simple.answered(
             now,
-            Ok(br#"{"return": {"exited": true, "exitcode": 3, "out-data": "aGkK", "out-truncated": true}}"#),
+            said(
+                r#"{"return": {"exited": true, "exitcode": 3, "out-data": "aGkK", "out-truncated": true}}"#,
+            ),
         );
-        let expected =
-            [Report::Stdout(b"hi\n".to_vec()), Report::Cut, Report::Ended(Ok(Exit::Code(3)))];
-        assert_eq!(simple.reports(), expected);
-        assert_eq!(simple.next(now), Next::Over);
+        assert_eq!(simple.reports(), [Report::Cut]);
+        // A client that does not read has its time.
+        assert_eq!(simple.next(now, false), Next::Sleep(None));
+        assert_eq!(simple.next(now, true), Next::Sleep(Some(now)));
+        assert_eq!(simple.reports(), [Report::Stdout(b"hi\n".to_vec())]);
+        assert_eq!(simple.next(now, true), Next::Over);
+        assert_eq!(simple.reports(), [Report::Ended(Ok(Exit::Code(3)))]);
     }
 
     #[test]
@@ -238,18 +276,18 @@ mod tests {
         let now = Instant::now();
         let mut simple = Simple::new(task(Some(now)), true);
         simple.end_input();
-        assert_eq!(simple.next(now), Next::Over);
+        assert_eq!(simple.next(now, true), Next::Over);
         assert_eq!(simple.reports(), [Report::Ended(Ok(Exit::TimedOut))]);
 
         let mut simple = Simple::new(task(Some(now + LONGEST_PAUSE)), true);
         simple.end_input();
-        asked(simple.next(now));
-        simple.answered(now, Ok(br#"{"return": {"pid": 5}}"#));
-        let line = asked(simple.next(now + LONGEST_PAUSE));
+        asked(simple.next(now, true));
+        simple.answered(now, said(r#"{"return": {"pid": 5}}"#));
+        let line = asked(simple.next(now + LONGEST_PAUSE, true));
         assert!(line.contains("taskkill") && line.contains("\"5\""), "{line}");
         assert_eq!(simple.reports(), [Report::Ended(Ok(Exit::TimedOut))]);
-        simple.answered(now, Ok(br#"{"return": {"pid": 6}}"#));
-        assert_eq!(simple.next(now), Next::Over);
+        simple.answered(now, said(r#"{"return": {"pid": 6}}"#));
+        assert_eq!(simple.next(now, true), Next::Over);
 
         let mut simple = Simple::new(task(None), false);
         simple.feed(&vec![b'x'; INPUT_LIMIT + 1]);

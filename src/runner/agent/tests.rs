@@ -63,7 +63,7 @@ impl Guest {
 
 fn number(told: &Told) -> (&Asker, Result<&str, &str>) {
     let answer = match &told.answer {
-        Ok(line) => Ok(std::str::from_utf8(line).unwrap()),
+        Ok(said) => Ok(std::str::from_utf8(&said.line).unwrap()),
         Err(lost) => Err(lost.error.message.as_str()),
     };
     (&told.asker, answer)

@@ -36,19 +36,20 @@ impl Supervisor<'_> {
         for Told { asker, answer } in told {
             match asker {
                 Asker::Client { session, request } => match answer {
-                    Ok(line) => self.sessions.answer_as_it_is(session, request.as_ref(), &line),
+                    Ok(said) => {
+                        self.sessions.answer_as_it_is(session, request.as_ref(), &said.line);
+                    }
                     Err(lost) => {
                         self.sessions.answer(session, request.as_ref(), Err(lost.error));
                     }
                 },
-                Asker::Exec(number) => {
+                Asker::Exec(number) | Asker::Simple(number) => {
                     let now = Instant::now();
                     match answer {
                         Err(lost) if !self.qemu.agent.is_open() => {
                             self.execs.left(number, lost, now);
                         }
                         answer => {
-                            let answer = answer.as_deref().map_err(Clone::clone);
                             self.execs.answered(&mut self.sessions, number, answer, now);
                         }
                     }
