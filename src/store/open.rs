@@ -256,7 +256,8 @@ pub(super) enum Standing {
 /// Looks whether the database can be used, down to its last page.
 ///
 /// # Errors
-/// For one of another program or of a newer maqet, which is no damage.
+/// For one of another program or of a newer maqet, which is no damage; and for one that cannot be
+/// read now, of which nothing is known.
 pub(super) fn standing(path: &Path, newest: i64) -> Result<Standing> {
     match immutable(path).and_then(|db| schema::identity(&db)) {
         Ok(identity) if !identity.empty => {
@@ -270,18 +271,40 @@ pub(super) fn standing(path: &Path, newest: i64) -> Result<Standing> {
     match look(path, newest) {
         Ok(Seen::Nothing) => return Ok(Standing::Nothing),
         Ok(Seen::Database) => {}
+        Err(error) if !fs::metadata(path).is_ok_and(|found| found.is_file()) => return Err(error),
         Err(_) => return Ok(Standing::Damaged),
     }
     match connect(path, newest) {
         Ok(None) => Ok(Standing::Nothing),
-        Ok(Some((db, version))) if matches!(quick_check(&db), Ok(None)) => {
-            Ok(Standing::Whole(db, version))
-        }
-        Ok(Some(_)) => Ok(Standing::Damaged),
-        // Locked, or without leave to read it: nothing is known of it then.
-        Err(error) if error.kind != Kind::Failed => Err(error),
+        Ok(Some((db, version))) => match checked_twice(&db) {
+            Ok(None) => Ok(Standing::Whole(db, version)),
+            Err(error) if !is_damage(&error) => Err(failure("read", path, &error)),
+            _ => Ok(Standing::Damaged),
+        },
+        // Locked, without leave to read it, out of descriptors: nothing is known of it then.
+        Err(error) if error.kind != Kind::Failed || !is_damaged(path) => Err(error),
         Err(_) => Ok(Standing::Damaged),
     }
+}
+
+/// What SQLite finds wrong twice: a page that could not be read for once looks damaged, too.
+fn checked_twice(db: &Connection) -> rusqlite::Result<Option<String>> {
+    match quick_check(db)? {
+        None => Ok(None),
+        Some(_) => quick_check(db),
+    }
+}
+
+/// Whether SQLite, asked again, finds the file itself at fault.
+fn is_damaged(path: &Path) -> bool {
+    let found = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        .and_then(|db| schema::identity(&db).and_then(|_| checked_twice(&db)));
+    found.map_or_else(|error| is_damage(&error), |said| said.is_some())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
 /// SQLite does not say why it cannot open a file; the operating system does.

@@ -91,6 +91,7 @@ fn a_command_runs_in_the_guest_as_if_it_ran_here() {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn ten_mebibytes_come_back_as_they_went_and_the_runner_stays_small() {
     let host = with_agent();
     let script = "head -c 10485760 /dev/urandom > there
@@ -121,6 +122,7 @@ fn ten_mebibytes_come_back_as_they_went_and_the_runner_stays_small() {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn without_a_shell_four_mebibytes_of_output_are_passed_on_and_a_cut_is_said() {
     let host = Host::new();
     // The agent holds the output three times over before it answers.

@@ -264,6 +264,7 @@ fn counted(host: &Host) -> u64 {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn a_client_that_never_reads_does_not_slow_the_guest() {
     let host = Host::new();
     guest(&host);
@@ -301,6 +302,7 @@ fn a_client_that_never_reads_does_not_slow_the_guest() {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn who_reads_slowly_is_told_what_is_missing() {
     let host = Host::new();
     guest(&host);

@@ -68,6 +68,7 @@ fn a_guest_is_driven_by_what_it_says() {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn what_a_guest_has_said_long_ago_is_found_over_the_rotation_of_its_log() {
     let host = Host::new();
     host.add_guest("web", &[]);
@@ -100,6 +101,7 @@ fn hear(client: &mut Client, text: &str) -> String {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn the_console_is_a_stream_with_one_who_types_and_any_number_who_look() {
     let host = Host::new();
     host.add_guest("web", &[]);

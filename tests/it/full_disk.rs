@@ -74,6 +74,7 @@ fn without_room_for_data_an_add_an_apply_and_a_rename_change_nothing_and_say_why
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn without_room_for_data_a_vm_starts_runs_and_stops_and_its_losses_are_counted() {
     let host = Host::new();
     let Some(disk) = Disk::new(&host.data(), 1024) else { return };

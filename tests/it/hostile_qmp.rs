@@ -78,6 +78,7 @@ fn whatever_it_says_unasked_the_runner_stays_small_and_serves_its_clients() {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn whatever_it_answers_the_runner_stays_small_and_tells_who_asked() {
     let told = |ran: &Ran| ran.stderr.lines().any(|line| line.starts_with("maqet: "));
     for (mode, code) in [

@@ -43,6 +43,7 @@ fn free_memory_gib() -> u64 {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn no_second_qemu_starts_before_the_first_with_8_gib_is_gone() {
     if free_memory_gib() < 10 {
         println!("not run: fewer than 10 GiB of memory are free");
@@ -88,6 +89,7 @@ fn no_second_qemu_starts_before_the_first_with_8_gib_is_gone() {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn in_200_rounds_of_start_against_rm_there_is_never_half_a_vm() {
     let host = Host::new();
     let (mut started, mut removed) = (0, 0);

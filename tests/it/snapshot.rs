@@ -61,6 +61,7 @@ fn counting(more: &[&str]) -> (Host, Console) {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn memory_and_disk_go_on_from_where_the_snapshot_was_taken_in_every_round() {
     let (host, console) = counting(&["--disk", "name=data,size=16M,cache=unsafe"]);
     let (mut saves, mut loads) = (Vec::new(), Vec::new());

@@ -116,6 +116,7 @@ fn a_stopped_vm_goes_back_with_all_its_disks_or_with_none() {
 }
 
 #[test]
+#[ignore = "takes long: tests/all runs it"]
 fn a_snapshot_killed_at_any_step_is_there_or_not_and_the_next_command_puts_it_right() {
     let (host, images) = stopped();
     for image in &images {

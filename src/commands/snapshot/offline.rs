@@ -68,9 +68,19 @@ impl Drives<Image> {
         for (number, (drive, image)) in self.drives.iter().zip(&self.handles).enumerate() {
             if let Err(error) = image.create(name, until) {
                 let error = of_drive(error, drive);
-                let undone =
-                    self.handles[..number].iter().try_for_each(|image| image.delete(name, until));
-                return Err(match undone {
+                let took_it = || -> Result<bool> {
+                    let now = image.tags()?;
+                    let now = now.iter().filter(|tag| tag.name == name).count();
+                    Ok(now > drive.named(name).count())
+                };
+                let undo = || -> Result<()> {
+                    // qemu-img may have come to its end all the same.
+                    if took_it()? {
+                        image.delete(name, until)?;
+                    }
+                    self.handles[..number].iter().try_for_each(|image| image.delete(name, until))
+                };
+                return Err(match undo() {
                     Ok(()) => error,
                     Err(_) => error.hint("a part of it is left: \"maqet snapshot rm\" removes it"),
                 });

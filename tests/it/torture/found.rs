@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use super::strace::{self, CALLS, Fault, Whose};
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, eventually, send};
+use crate::harness::{Host, eventually, run, send};
 
 fn running(name: &str) -> Host {
     let host = Host::new();
@@ -66,6 +66,36 @@ fn what_could_not_be_removed_is_removed_by_the_next_stop() {
             assert!(number < 60, "{call} fails without end");
         }
     }
+}
+
+#[test]
+fn who_asks_a_vm_that_runs_removes_nothing_of_it() {
+    let host = running("web");
+    let id = host.status("web")["id"].as_str().unwrap().to_owned();
+    let log = host.root().join("removals");
+    for words in [
+        &["ls"][..],
+        &["status", "web"],
+        &["info", "web"],
+        &["why", "web"],
+        &["logs", "web"],
+        &["pause", "web"],
+        &["resume", "web"],
+        &["qmp", "web", "query-status"],
+        &["start", "web"],
+        &["apply", "web", "--label", "a=b"],
+        &["rm", "web"],
+        &["doctor"],
+        &["stop", "web", "--no-wait"],
+    ] {
+        let mut strace = host.command("strace");
+        strace.args(["-f", "-qq", "-o"]).arg(&log).arg("-e");
+        strace.arg("trace=?unlink,?unlinkat,?rmdir,?rename,?renameat,?renameat2");
+        run(strace.arg(Host::binary()).args(words));
+        let removed = std::fs::read_to_string(&log).unwrap();
+        assert!(!removed.contains(&id), "{words:?}: {removed}");
+    }
+    host.maqet(["stop", "web", "--force"]).exits(0);
 }
 
 /// A whole machine with a disk, paused before its first instruction.
@@ -129,4 +159,54 @@ fn a_backup_that_was_killed_is_in_no_later_ones_way() {
     let left = std::fs::read_dir(host.root()).unwrap().flatten();
     let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("copy.db")), "{left:?}");
+}
+
+#[test]
+fn a_database_that_cannot_be_read_for_once_is_not_set_aside_as_damaged() {
+    let host = Host::new();
+    host.add_bare("web");
+    host.maqet(["db", "backup", "copy.db"]).exits(0);
+    let restore = ["db", "restore", "copy.db", "-y"];
+    for call in ["fcntl:error=EMFILE", "openat:error=EMFILE", "pread64:error=EIO"] {
+        for number in 1..=40 {
+            let how = format!("{call}:when={number}");
+            let _ = host.tampered(&[&how], &restore);
+            let names = std::fs::read_dir(host.data()).unwrap().flatten();
+            let aside = |name: &std::ffi::OsString| name.to_string_lossy().contains(".damaged-");
+            let aside = names.map(|entry| entry.file_name()).find(aside);
+            assert!(aside.is_none(), "{call} {number}: {aside:?}");
+            assert_eq!(host.maqet(["ls", "-q"]).exits(0).stdout, "web\n", "{call} {number}");
+        }
+    }
+    host.maqet(restore).exits(0);
+}
+
+#[test]
+fn a_snapshot_whose_making_fails_anywhere_is_of_all_drives_or_of_none() {
+    let host = Host::new();
+    let disks = ["--disk", "name=a,size=1M", "--disk", "name=b,size=1M"];
+    let words = ["add", "pc", "--accel", "tcg", "--memory", "32M", "--net", "none"];
+    host.maqet(words.iter().chain(&disks)).exits(0);
+    host.maqet(["start", "pc", "--paused"]).exits(0);
+    host.maqet(["stop", "pc", "--force"]).exits(0);
+    let mut failures = 0;
+    for number in (1..).step_by(3) {
+        // Of the command alone: a qemu-img whose read fails is not the subject.
+        let mut strace = host.command("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", "trace=read", "-e"]);
+        strace.arg(format!("inject=read:error=EIO:when={number}")).arg(Host::binary());
+        let ran = run(strace.args(["snapshot", "create", "pc", "new"]));
+        let listed = host.maqet(["snapshot", "ls", "pc", "-o", "name,missing"]).exits(0).stdout;
+        failures += i32::from(ran.code != 0);
+        match listed.as_str() {
+            // The last look at it may have failed.
+            "new\t[]\n" => drop(host.maqet(["snapshot", "rm", "pc", "new"]).exits(0)),
+            "" => assert_ne!(ran.code, 0),
+            _ => panic!("{number}: {listed}: {}", ran.stderr),
+        }
+        if ran.code == 0 && number > 80 {
+            break;
+        }
+    }
+    assert!(failures > 10, "{failures}");
 }

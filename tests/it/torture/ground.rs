@@ -142,7 +142,7 @@ impl Ground {
                     text = text.replace(&id, "NEW");
                 }
                 let passing =
-                    [".log", ".log.1", "runs.ndjson", "-wal", "-shm", "guard", ".lock", ".bak"];
+                    [".log", ".log.1", ".ndjson", "-wal", "-shm", "guard", ".lock", ".bak"];
                 if !passing.iter().any(|end| text.ends_with(end)) {
                     paths.insert(text, path.to_owned());
                 }
