@@ -22,6 +22,9 @@ use crate::sys::Interest;
 const READ_PER_TURN: usize = 64 << 10;
 /// For the agent to say the number.
 const SYNC_LIMIT: Duration = Duration::from_secs(5);
+/// For an answer to come whole that brings a command's output: as long as it comes on, it has this
+/// time.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(60);
 /// For an answer, where nobody says otherwise.
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// QEMU tells of the channel's opening and closing once a second at most: of a guest whose snapshot
@@ -78,6 +81,8 @@ pub(super) struct Agent {
     unsent: Vec<u8>,
     queue: VecDeque<Asked>,
     owed: Option<(Owed, Instant, Duration)>,
+    /// Until when what comes of the answer that is owed gives it more time.
+    extends: Option<Instant>,
     /// Its next answer is to the next command.
     in_step: bool,
     next_number: u64,
@@ -99,6 +104,7 @@ impl Agent {
             unsent: Vec::new(),
             queue: VecDeque::new(),
             owed: None,
+            extends: None,
             in_step: false,
             next_number: 1,
             is_paused: false,
@@ -178,7 +184,9 @@ impl Agent {
         if self.in_step && first.line.is_some() {
             let Some(Asked { asker, line, limit }) = self.queue.pop_front() else { return };
             self.unsent.extend(line.unwrap_or_default());
-            self.framer.sift(matches!(asker, Asker::Simple(_)));
+            let sifts = matches!(asker, Asker::Simple(_));
+            self.framer.sift(sifts);
+            self.extends = sifts.then(|| now + OUTPUT_LIMIT);
             self.owed = Some((Owed::Answer(asker), now + limit, limit));
         } else {
             let number = self.next_number;
@@ -186,6 +194,7 @@ impl Agent {
             // What it has not read of an earlier command it need not read any more.
             self.unsent = agent::sync(number);
             self.framer.sift(false);
+            self.extends = None;
             self.in_step = false;
             self.owed = Some((Owed::Number(number), now + SYNC_LIMIT, SYNC_LIMIT));
         }
@@ -210,6 +219,9 @@ impl Agent {
             // Nobody has asked: not worth a look.
             (self.in_step, self.framer) = (false, Framer::default());
             return Vec::new();
+        }
+        if let (Some((_, until, limit)), Some(latest)) = (&mut self.owed, self.extends) {
+            *until = (now + *limit).min(latest).max(*until);
         }
         let mut told = Vec::new();
         for heard in self.framer.push(&buffer[..count]) {

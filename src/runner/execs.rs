@@ -16,8 +16,6 @@ use crate::qemu::agent::{Lost, Said};
 use crate::wire::guest::{ExecCall, ExecEnd};
 use crate::wire::stream::{self, Input};
 
-/// For an answer that holds all of a command's output: up to 22 MB of text over a serial channel.
-const WHOLE_LIMIT: Duration = Duration::from_secs(60);
 /// How many there may be, those that are being cleaned up behind included.
 pub(super) const MOST: usize = 32;
 
@@ -182,12 +180,12 @@ impl Execs {
                 };
                 one.waits = true;
                 let began = std::mem::replace(&mut one.begun, true);
-                let (asker, limit) = match &one.job {
-                    Job::Full(_) => (Asker::Exec(one.number), ANSWER_LIMIT),
-                    Job::Simple(_) => (Asker::Simple(one.number), WHOLE_LIMIT),
+                let asker = match &one.job {
+                    Job::Full(_) => Asker::Exec(one.number),
+                    Job::Simple(_) => Asker::Simple(one.number),
                 };
                 // Refused at once, where there is no agent.
-                for Told { answer, .. } in agent.ask(now, asker, &command, limit) {
+                for Told { answer, .. } in agent.ask(now, asker, &command, ANSWER_LIMIT) {
                     match answer {
                         Err(lost) if began && !agent.is_open() => one.left(lost, now),
                         answer => one.answered(now, answer),

@@ -242,3 +242,42 @@ fn the_end_of_qemu_is_the_end_of_the_channel() {
     assert_eq!(told.len(), 1);
     assert!(agent.source().is_none());
 }
+
+#[test]
+fn an_answer_with_output_may_be_long_and_has_time_as_long_as_it_comes() {
+    let mut guest = guest();
+    guest.agent.ask(guest.now, Asker::Simple(1), &ping(), ANSWER_LIMIT);
+    guest.sync();
+    guest.given();
+    assert_eq!(guest.say(b"{\"return\": {\"exited\": true, \"out-data\": \""), []);
+    let piece = "QUJD".repeat(8 << 10);
+    for _ in 0..100 {
+        assert_eq!(guest.say(piece.as_bytes()), []);
+    }
+    guest.now += Duration::from_secs(9);
+    assert_eq!(guest.say(piece.as_bytes()), []);
+    assert_eq!(guest.agent.deadline(), Some(guest.now + ANSWER_LIMIT));
+    let told = guest.say(b"\"}}\n").pop().unwrap();
+    let said = told.answer.unwrap();
+    assert_eq!(said.line, b"{\"return\": {\"exited\": true, \"out-data\": \"\"}}");
+    let mut output = said.output;
+    let lengths = std::iter::from_fn(|| output.pop()).map(|(_, bytes)| bytes.len());
+    assert_eq!(lengths.sum::<usize>(), 101 * piece.len() / 4 * 3);
+
+    // One that never ends is given up, and what comes of it then is nothing.
+    guest.agent.ask(guest.now, Asker::Simple(2), &ping(), ANSWER_LIMIT);
+    guest.given();
+    let began = guest.now;
+    guest.say(b"{\"out-data\": \"");
+    while guest.agent.deadline().is_some_and(|until| until > guest.now) {
+        guest.now += Duration::from_secs(5);
+        assert_eq!(guest.say(piece.as_bytes()), []);
+    }
+    assert_eq!(guest.now - began, OUTPUT_LIMIT);
+    assert!(matches!(&guest.wait()[0].answer, Err(lost) if lost.given));
+    guest.ask(3);
+    assert_eq!(guest.say(b"QUJD\"}\n"), []);
+    guest.sync();
+    guest.given();
+    assert_eq!(number(&guest.say(b"{\"return\": 3}\n")[0]).1, Ok("{\"return\": 3}"));
+}
