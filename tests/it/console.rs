@@ -185,7 +185,7 @@ fn in_pipes_every_byte_is_the_guests_and_the_end_of_the_vm_is_the_end() {
     host.maqet(["start", "web"]).exits(0);
     host.wait_for_guest("web");
     let ran = host.shell(
-        "echo echo early | maqet console web -q & maqet wait web --for console:early; \
+        "echo echo early | maqet console web -q & maqet wait web --for console:early > waited; \
          echo poweroff | maqet console web -q > other; wait; cat other",
     );
     assert!(ran.stdout.matches("early\r\n").count() == 2 && ran.stderr.is_empty(), "{ran:?}");
