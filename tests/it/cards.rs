@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::Host;
+use crate::harness::{Host, not_here};
 
 /// A script's beginning: networks, mounts and `/etc/qemu/bridge.conf` of its own. Nothing where the
 /// kernel does not let us.
@@ -98,7 +98,7 @@ fn two_vms_meet_on_a_socket_and_options_reach_the_network() {
 fn a_tap_and_a_bridge_of_the_host_are_what_the_card_is_connected_to() {
     let host = Host::new();
     if host.shell(&format!("{OWN_NETWORK}'")).code != 0 {
-        eprintln!("skipped: no network of our own can be made here (root is needed)");
+        not_here("only root makes a network of its own");
         return;
     }
     let tap = serde_json::json!({"network": [{"type": "tap", "ifname": "tap7"}]});

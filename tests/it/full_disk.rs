@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, Ran, eventually, run};
+use crate::harness::{Host, Ran, eventually, not_here, run};
 
 /// A small tmpfs, unmounted when it is dropped.
 pub(crate) struct Disk(pub(crate) PathBuf);
@@ -19,7 +19,7 @@ impl Disk {
         let mut mount = std::process::Command::new("mount");
         let ran = run(mount.args(["-t", "tmpfs", "-o", &size, "none"]).arg(path));
         if ran.code != 0 {
-            println!("not run, for nothing can be mounted here: {}", ran.stderr.trim());
+            not_here(&format!("nothing can be mounted: {}", ran.stderr.trim()));
             return None;
         }
         Some(Disk(path.to_owned()))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, Ran, eventually, run};
+use crate::harness::{Host, Ran, eventually, not_here, run};
 
 /// A host with one running VM, whose folder lies two folders deep.
 fn with_web() -> Host {
@@ -113,7 +113,7 @@ fn a_secret_that_was_altered_or_a_foreign_one_is_made_anew() {
 #[test]
 fn where_the_recorded_place_is_not_safe_any_more_the_first_usable_default_serves() {
     if !rustix::process::geteuid().is_root() {
-        println!("only root can give a folder to another user");
+        not_here("only root can give a folder to another user");
         return;
     }
     let other = 65_534;

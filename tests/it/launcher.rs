@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::harness::{Host, run};
+use crate::harness::{Host, not_here, run};
 
 fn field(pid: i32, name: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -156,7 +156,7 @@ fn a_qemu_with_file_capabilities_is_refused() {
     value[4..8].copy_from_slice(&(1_u32 << 12).to_le_bytes());
     let flags = rustix::fs::XattrFlags::empty();
     if rustix::fs::setxattr(&program, "security.capability", &value, flags).is_err() {
-        println!("needs root, and a file system with capabilities");
+        not_here("it takes root, and a file system with capabilities");
         return;
     }
     host.maqet(["add", "web", "--binary", program.to_str().unwrap()]).exits(0);

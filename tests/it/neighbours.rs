@@ -7,7 +7,7 @@
 use std::os::unix::fs::chown;
 use std::process::Command;
 
-use crate::harness::{Host, Ran, run};
+use crate::harness::{Host, Ran, not_here, run};
 
 /// What every script begins with. /mnt is the home of uid 1, /srv the folder of the binary.
 const PRELUDE: &str = r#"set -eu
@@ -38,7 +38,7 @@ bare='--machine none --accel tcg --memory 16M'
 fn may_mount() -> bool {
     let may = run(Command::new("unshare").args(["-m", "setpriv", "--reuid=1", "true"])).code == 0;
     if !may {
-        println!("needs root, unshare and setpriv");
+        not_here("it takes root, unshare and setpriv");
     }
     may
 }

@@ -120,3 +120,36 @@ fn a_port_that_is_taken_is_refused_and_nothing_is_changed() {
     assert_eq!(defined(&host, "web"), json!([format!("{next}:81")]));
     host.maqet(["stop", "web", "--force"]).exits(0);
 }
+
+#[test]
+fn a_port_whose_adding_was_cut_short_is_opened_once_whatever_it_was_to_be() {
+    let host = Host::new();
+    host.maqet(["add", "web", "--accel", "tcg", "--memory", "64M"]).exits(0);
+    host.maqet(["start", "web"]).exits(0);
+    let fixed = free_port();
+    for (spec, place) in [("auto:82", "auto:82"), (&format!("{fixed}:83"), &fixed)] {
+        // What QEMU has is there before what the definition has.
+        let mut kills = 0;
+        for number in 1.. {
+            let how = format!("pwrite64:signal=KILL:when={number}");
+            let ran = host.tampered(&[&how], &["port", "add", "web", spec]);
+            if ran.code == 0 {
+                break;
+            }
+            kills += 1;
+            host.maqet(["port", "add", "web", spec]).exits(0);
+            assert_eq!(ends(&host, &["web"]).len(), 1, "{spec} {number}");
+            assert_eq!(defined(&host, "web"), json!([spec]));
+            host.maqet(["port", "rm", "web", &place]).exits(0);
+        }
+        assert!(kills > 2, "{kills}");
+        host.maqet(["port", "rm", "web", &place]).exits(0);
+    }
+    // Of the running VM alone, too.
+    let live = |words: &[&str]| host.maqet(["port", "add", "web"].iter().chain(words)).exits(0);
+    let first = live(&["auto:84", "--live"]).stdout;
+    assert_eq!(live(&["auto:84", "--live"]).stdout, first);
+    assert_eq!(live(&["auto:84"]).stdout, first);
+    assert_eq!(defined(&host, "web"), json!(["auto:84"]));
+    host.maqet(["stop", "web", "--force"]).exits(0);
+}

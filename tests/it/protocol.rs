@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::client::{Client, REFUSAL, folder, mac, resident};
-use crate::harness::{Host, eventually, run, send};
+use crate::harness::{Host, eventually, not_here, run, send};
 
 fn running() -> Host {
     let host = Host::new();
@@ -137,7 +137,7 @@ fn a_process_of_another_user_is_sent_not_a_byte() {
     if !rustix::process::geteuid().is_root()
         || run(Command::new("setpriv").arg("--version")).code != 0
     {
-        println!("needs root and setpriv");
+        not_here("it takes root and setpriv");
         return;
     }
     let host = running();

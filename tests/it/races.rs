@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, eventually, is_alive, lock_holder, send};
+use crate::harness::{Host, eventually, is_alive, lock_holder, not_here, send};
 use crate::together::processes_with;
 
 /// The processes whose program is QEMU and whose command line holds `word`.
@@ -46,7 +46,7 @@ fn free_memory_gib() -> u64 {
 #[ignore = "takes long: tests/all runs it"]
 fn no_second_qemu_starts_before_the_first_with_8_gib_is_gone() {
     if free_memory_gib() < 10 {
-        println!("not run: fewer than 10 GiB of memory are free");
+        not_here("fewer than 10 GiB of memory are free");
         return;
     }
     let host = Host::new();

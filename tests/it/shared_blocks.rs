@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Host, run};
+use crate::harness::{Host, not_here, run};
 
 /// A small xfs, unmounted when it is dropped.
 struct Xfs(PathBuf);
@@ -15,7 +15,7 @@ impl Xfs {
     fn new(image: &Path, at: &Path) -> Option<Xfs> {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
         if !rustix::process::geteuid().is_root() {
-            println!("not run, for only root mounts");
+            not_here("only root mounts");
             return None;
         }
         // The smallest that mkfs.xfs makes is 300 MiB; it is sparse.
@@ -24,7 +24,7 @@ impl Xfs {
         run(Command::new("mkfs.xfs").arg("-q").arg(image)).exits(0);
         let ran = run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(at));
         if ran.code != 0 {
-            println!("not run, for nothing can be mounted here: {}", ran.stderr.trim());
+            not_here(&format!("nothing can be mounted: {}", ran.stderr.trim()));
             return None;
         }
         std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o700)).unwrap();

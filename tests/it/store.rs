@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Host, Ran, run};
+use crate::harness::{Host, Ran, not_here, run};
 
 fn with_web() -> Host {
     let host = Host::new();
@@ -160,7 +160,7 @@ fn a_first_use_that_is_killed_at_any_of_its_writes_is_in_nobodys_way() {
 fn mounting(host: &Host, script: &str) -> Option<Ran> {
     let tried = run(host.command("unshare").args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]));
     if tried.code != 0 {
-        println!("not run, for nothing can be mounted here: {}", tried.stderr.trim());
+        not_here(&format!("nothing can be mounted: {}", tried.stderr.trim()));
         return None;
     }
     let script = format!("D={}; set -e; {script}", host.data().display());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::crash::assert_nothing_left;
-use crate::harness::{Host, eventually, is_alive, lock_holder, run, send};
+use crate::harness::{Host, eventually, is_alive, lock_holder, not_here, run, send};
 
 fn with_web() -> Host {
     let host = Host::new();
@@ -76,7 +76,7 @@ fn an_empty_environment_will_do() {
 #[test]
 fn without_a_home_root_is_served_and_asks_for_nothing() {
     if !rustix::process::geteuid().is_root() {
-        println!("only root has a place without a HOME");
+        not_here("only root has a place without a HOME");
         return;
     }
     // What changes nothing creates nothing, in the folder that root has without a HOME.

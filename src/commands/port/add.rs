@@ -92,8 +92,7 @@ impl Plan {
         let definition = context.definition(&target.vm)?;
         let all = look(context, &target.vm, &definition, is_running)?;
         refuse_taken(&all, &port)?;
-        let is_it = |known: &Option<Port>| known.is_some_and(|known| known == port);
-        let known = all.iter().find(|one| is_it(&one.defined) || is_it(&one.now));
+        let known = already(&all, &port);
         let is_defined = known.is_some_and(|one| one.defined.is_some());
         let text = match is_defined || is_live {
             true => None,
@@ -154,6 +153,17 @@ impl Plan {
         let found = listening()?.into_iter().find(is_it).map(|(_, port)| port);
         found.ok_or_else(|| Error::failed("QEMU does not tell the port that it has just opened"))
     }
+}
+
+/// The port as this VM has it already. An `auto` port that only the running QEMU has may be on any
+/// number: a command that was killed before it stored the definition leaves it there.
+fn already<'a>(all: &'a [Forward], port: &Port) -> Option<&'a Forward> {
+    let is_it = |known: Option<Port>| known.is_some_and(|known| known == *port);
+    let leads =
+        |one: &Forward| one.defined.is_none() && one.now.is_some_and(|now| now.leads_as(port));
+    all.iter()
+        .find(|one| is_it(one.defined) || is_it(one.now))
+        .or_else(|| all.iter().find(|one| leads(one)))
 }
 
 /// Refuses a port whose place on the host another port of this VM has.

@@ -11,8 +11,20 @@ pub(crate) enum Before {
     Running(&'static str),
     /// This VM is paused.
     Paused(&'static str),
+    /// This VM is paused, and this device was plugged into it as `mine`.
+    Plugged(&'static str, &'static str),
     /// This VM's runner was killed, and its things lie about.
     Crashed(&'static str),
+}
+
+impl Before {
+    /// The VM that has a runner.
+    pub(crate) fn alive(self) -> Option<&'static str> {
+        match self {
+            Before::Running(name) | Before::Paused(name) | Before::Plugged(name, _) => Some(name),
+            Before::Stopped | Before::Crashed(_) => None,
+        }
+    }
 }
 
 /// A command and what it leads to.
@@ -22,7 +34,7 @@ pub(crate) struct Case {
     pub(crate) words: &'static [&'static str],
     pub(crate) before: Before,
     pub(crate) whose: &'static [Whose],
-    /// What a repeat may exit with: 0, and what says that it is so already.
+    /// What it may exit with without a fault, and a repeat: 0, and what says that it is so already.
     pub(crate) again: &'static [i32],
     /// What a listing of all VMs (`name state`, sorted) then says, or a closer look.
     pub(crate) leads_to: fn(&Ground) -> Result<(), String>,
@@ -32,8 +44,7 @@ impl Case {
     /// Whether the guest of the VM that runs before is to notice nothing.
     pub(crate) fn leaves_guest_alone(&self) -> bool {
         let ends = ["stop", "restart", "rm", "start", "run"];
-        matches!(self.before, Before::Running(_) | Before::Paused(_))
-            && !ends.contains(&self.words[0])
+        self.before.alive().is_some() && !ends.contains(&self.words[0])
     }
 }
 
@@ -78,8 +89,26 @@ fn disks(ground: &Ground, expected: &str) -> Result<(), String> {
     listed(ground, &["disk", "ls", "pc", "-o", "name"], expected)
 }
 
+fn sizes(ground: &Ground, expected: &str) -> Result<(), String> {
+    listed(ground, &["disk", "ls", "pc", "-o", "name,size"], expected)
+}
+
 fn ports(ground: &Ground, expected: &str) -> Result<(), String> {
     listed(ground, &["port", "ls", "net", "-o", "host"], expected)
+}
+
+/// The guest's ends of the ports of `lan`.
+fn ends(ground: &Ground, expected: &str) -> Result<(), String> {
+    listed(ground, &["port", "ls", "lan", "-o", "guest"], expected)
+}
+
+/// Whether `pc` has the device `mine`.
+fn mine(ground: &Ground, expected: bool) -> Result<(), String> {
+    let ran = ground.host.maqet(["device", "ls", "pc", "-q"]);
+    match ran.code == 0 && ran.stdout.lines().any(|id| id == "mine") == expected {
+        true => Ok(()),
+        false => Err(format!("device ls gave {} {:?} {:?}", ran.code, ran.stdout, ran.stderr)),
+    }
 }
 
 /// These snapshots are there and whole.
@@ -114,7 +143,7 @@ const fn case(
     Case { name, words, before, whose, again, leads_to }
 }
 
-use Before::{Crashed, Paused, Running, Stopped};
+use Before::{Crashed, Paused, Plugged, Running, Stopped};
 
 pub(crate) const CASES: &[Case] = &[
     case(
@@ -160,10 +189,26 @@ pub(crate) const CASES: &[Case] = &[
         &[0],
         |g| state(g, "web", "running"),
     ),
+    case("run", &["run", "brief"], Stopped, STARTS, &[0], |g| state(g, "brief", "stopped")),
+    case(
+        "run --rm",
+        &["run", "--rm", "files/ends.raw", "--accel", "tcg", "--net", "none", "--arg=-no-reboot"],
+        Stopped,
+        STARTS,
+        &[0],
+        |g| none(g, "ends"),
+    ),
+    case("reset", &["reset", "web"], Running("web"), LIVE, &[0], |g| state(g, "web", "running")),
     case("pause", &["pause", "web"], Running("web"), LIVE, &[0], |g| state(g, "web", "paused")),
     case("resume", &["resume", "web"], Paused("web"), LIVE, &[0], |g| state(g, "web", "running")),
     case("apply", &["apply", "web", "--description", "x"], Stopped, STOPPED, &[0], |g| {
         asked(g, &["show", "web"], "\"description\": \"x\"")
+    }),
+    case("edit", &["edit", "web"], Stopped, STOPPED, &[0], |g| {
+        asked(g, &["show", "web"], "\"memory\": \"17M\"")
+    }),
+    case("doctor", &["doctor", "--fix"], Crashed("web"), STOPPED, &[0, 1], |g| {
+        state(g, "web", "crashed")
     }),
     case("rename", &["rename", "web", "www"], Stopped, STOPPED, &[0, 4], |g| {
         none(g, "web").and(state(g, "www", "stopped"))
@@ -187,6 +232,47 @@ pub(crate) const CASES: &[Case] = &[
         &[0],
         |g| disks(g, "extra\nroot\nspare\n"),
     ),
+    case(
+        "disk rm, live",
+        &["disk", "rm", "pc", "spare", "--delete-storage", "-y"],
+        Paused("pc"),
+        LIVE,
+        &[0, 4],
+        |g| disks(g, "root\n"),
+    ),
+    case("disk resize", &["disk", "resize", "pc", "root", "2M"], Stopped, STOPPED, &[0], |g| {
+        sizes(g, "root\t2097152\nspare\t1048576\n")
+    }),
+    case(
+        "disk resize, live",
+        &["disk", "resize", "pc", "root", "2M"],
+        Paused("pc"),
+        LIVE,
+        &[0],
+        |g| sizes(g, "root\t2097152\nspare\t1048576\n"),
+    ),
+    case(
+        "device add",
+        &["device", "add", "pc", "usb-tablet", "id=mine"],
+        Paused("pc"),
+        LIVE,
+        &[0, 7],
+        |g| mine(g, true),
+    ),
+    case(
+        "device rm",
+        &["device", "rm", "pc", "mine"],
+        Plugged("pc", "usb-tablet"),
+        LIVE,
+        &[0, 4],
+        |g| mine(g, false),
+    ),
+    case("port add, live", &["port", "add", "lan", "auto:82"], Paused("lan"), LIVE, &[0], |g| {
+        ends(g, "81\n82\n")
+    }),
+    case("port rm, live", &["port", "rm", "lan", "auto:81"], Paused("lan"), LIVE, &[0, 4], |g| {
+        ends(g, "")
+    }),
     case("port add", &["port", "add", "net", "18082:82"], Stopped, STOPPED, &[0], |g| {
         ports(g, "18081\n18082\n")
     }),

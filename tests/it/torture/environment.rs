@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::Random;
-use crate::harness::{Host, Ran, eventually, run, send};
+use crate::harness::{Host, Ran, eventually, not_here, run, send};
 use rustix::process::Signal;
 
 /// Runs a script as root of namespaces of its own, as unshare(1) makes them with these flags; `maqet`
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 fn unshared(host: &Host, flags: &str, script: &str) -> Option<Ran> {
     let tried = run(host.command("unshare").args(flags.split(' ')).arg("true"));
     if tried.code != 0 {
-        println!("not run, for there are no namespaces here: {}", tried.stderr.trim());
+        not_here(&format!("there are no namespaces: {}", tried.stderr.trim()));
         return None;
     }
     let inner = script.replace('\'', "'\\''");
@@ -114,7 +114,7 @@ fn a_first_process_that_never_reaps_costs_no_command_its_end() {
     let script = format!("({body}) & exec sleep 60");
     let tried = run(host.command("unshare").args(["-mpf", "--mount-proc", "true"]));
     if tried.code != 0 {
-        println!("not run, for there are no namespaces here: {}", tried.stderr.trim());
+        not_here(&format!("there are no namespaces: {}", tried.stderr.trim()));
         return;
     }
     let inner = script.replace('\'', "'\\''");

@@ -13,8 +13,9 @@ use crate::harness::{Host, is_alive, lock_holder, send};
 /// - `web`, with QEMU's machine `none`, which is up in some 30 ms, and an image that was given
 /// - `fresh`, the same with an image that its first start makes
 /// - `pc`, a whole machine with the image `root`, which maqet made, the snapshot `old`, the image
-///   `spare`
-/// - `net`, one with a port, which never runs
+///   `spare` on USB
+/// - `net`, one with a port, which never runs; `lan`, one whose port is any
+/// - `brief`, whose guest ends at once
 /// - `other`, which no command names
 ///
 /// And `in.tar`, an archive of `pc`; `saved.db`, a copy of the database.
@@ -27,6 +28,9 @@ pub(crate) struct Ground {
 const FOLDERS: [&str; 3] = ["data", "run", "files"];
 /// What an image that was given holds.
 const GIVEN: [u8; 4096] = [0x5a; 4096];
+/// A boot sector that ends its machine: it loads an empty interrupt table (`lidt cs:[0x7c08]`) and
+/// raises an interrupt. QEMU resets then, and with -no-reboot it exits.
+const ENDS: [u8; 8] = [0x2e, 0x0f, 0x01, 0x1e, 0x08, 0x7c, 0xcc, 0x90];
 
 impl Ground {
     pub(crate) fn new() -> Ground {
@@ -47,8 +51,19 @@ impl Ground {
             "pc",
             &["--accel", "tcg", "--memory", "32M", "--net", "none", "--disk", "name=root,size=1M"],
         );
-        add("net", &["--accel", "tcg", "--net", "name=lan,type=user", "--port", "18081:81"]);
-        host.maqet(["disk", "add", "pc", "name=spare,size=1M"]).exits(0);
+        let lan = ["--accel", "tcg", "--memory", "32M", "--net", "name=lan,type=user", "--port"];
+        add("net", &[&lan[..], &["18081:81"]].concat());
+        add("lan", &[&lan[..], &["auto:81"]].concat());
+        let ends = host.root().join("files/ends.raw");
+        // As large as SeaBIOS takes for a disk.
+        let mut disk = vec![0; 1 << 20];
+        disk[..8].copy_from_slice(&ENDS);
+        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        std::fs::write(&ends, disk).unwrap();
+        let ends = format!("name=ends,file={},type=raw", ends.display());
+        let brief = ["--accel", "tcg", "--memory", "32M", "--net", "none", "--arg=-no-reboot"];
+        add("brief", &[&brief[..], &["--disk", &ends]].concat());
+        host.maqet(["disk", "add", "pc", "name=spare,size=1M,interface=usb"]).exits(0);
         host.maqet(["start", "pc", "--paused"]).exits(0);
         host.maqet(["stop", "pc", "--force"]).exits(0);
         host.maqet(["snapshot", "create", "pc", "old"]).exits(0);
@@ -115,6 +130,13 @@ impl Ground {
     pub(crate) fn vms(&self) -> BTreeSet<String> {
         let vms = std::fs::read_dir(self.host.data().join("vms")).into_iter().flatten().flatten();
         vms.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    /// maqet, or a program that starts it, with these words; `edit` edits without a person.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
+        let mut command = self.host.command(program);
+        command.env("EDITOR", "sed -i s/16M/17M/").stdin(std::process::Stdio::null());
+        command
     }
 
     /// The runner that holds a VM's lock.

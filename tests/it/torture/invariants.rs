@@ -105,12 +105,8 @@ fn damage(ground: &Ground) -> Option<String> {
 
 /// Whether the VM that ran is told to have lost its runner.
 pub(crate) fn is_crashed(ground: &Ground, before: Before) -> bool {
-    match before {
-        Before::Running(name) | Before::Paused(name) => {
-            ground.host.maqet(["ls", name, "-o", "state"]).stdout == "crashed\n"
-        }
-        Before::Stopped | Before::Crashed(_) => false,
-    }
+    let state = |name| ground.host.maqet(["ls", name, "-o", "state"]).stdout;
+    before.alive().is_some_and(|name| state(name) == "crashed\n")
 }
 
 /// Whether a command that met a fault ended as it may (I4), and told why where it failed (I9).

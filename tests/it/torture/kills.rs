@@ -1,5 +1,7 @@
 //! Rounds of commands whose command, runner or QEMU is killed, stopped or crashed at any moment.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -19,6 +21,8 @@ const COMMANDS: [(&[&str], &str, &[&str]); 7] = [
     (&["snapshot", "create", "pc", "old", "--replace"], "pc", &[]),
     (&["stop", "pc", "--force"], "pc", &["stopped", "crashed", "failed"]),
 ];
+/// All that the ground has, whatever happens.
+const ALL: [&str; 7] = ["web", "fresh", "other", "pc", "net", "lan", "brief"];
 /// The latest moment of a fault after the command's beginning.
 const LATEST: usize = 150;
 /// For one command: QEMU's 30 s and all that may follow.
@@ -59,7 +63,7 @@ fn round(ground: &Ground, random: &mut Random) -> Option<String> {
         }
         Some(_) => {}
     }
-    broken.extend(invariants::check(ground, &["web", "fresh", "other", "pc", "net"]));
+    broken.extend(invariants::check(ground, &ALL));
     match Running::of(ground.host.command(Host::binary()).args(words), &log).wait(LIMIT) {
         Some(again) if again.code == 0 => {}
         again => broken.push(format!("I8: the repeat gave {again:?}")),
@@ -68,30 +72,34 @@ fn round(ground: &Ground, random: &mut Random) -> Option<String> {
     if !states.is_empty() && !states.contains(&state.trim_end()) {
         broken.push(format!("I8: it is {state} after the repeat"));
     }
-    broken.extend(invariants::check(ground, &["web", "fresh", "other", "pc", "net"]));
+    broken.extend(invariants::check(ground, &ALL));
     let after = format!("{words:?}, {signal:?} to {victim} ({pid:?}) after {wait:?}: {ran:?}");
     (!broken.is_empty()).then(|| format!("{after}\n  {}", broken.join("\n  ")))
 }
 
 /// Goes through rounds; then all is stopped, and nothing is left.
 fn rounds(count: usize, until: Instant) -> (usize, Vec<String>) {
-    let mut random = Random::seeded();
-    let ground = Ground::new();
-    let usual = ground.paths();
-    let (mut done, mut violations) = (0, Vec::new());
-    while done < count && Instant::now() < until {
-        if let Some(broken) = round(&ground, &mut random) {
-            println!("{broken}\n");
-            violations.push(broken);
-            ground.put_back();
+    let random = Mutex::new(Random::seeded());
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let violations = Mutex::new(Vec::new());
+    super::side_by_side(&|ground| {
+        let usual = ground.paths();
+        let mut random = random.lock().unwrap().another();
+        let is_over = || Instant::now() >= until || next.fetch_add(1, Ordering::Relaxed) >= count;
+        while !is_over() {
+            if let Some(broken) = round(ground, &mut random) {
+                println!("{broken}\n");
+                violations.lock().unwrap().push(broken);
+                ground.put_back();
+            }
+            done.fetch_add(1, Ordering::Relaxed);
         }
-        done += 1;
-    }
-    ground.host.maqet(["stop", "--all", "--force"]).exits(0);
-    let mut left = invariants::check_paths(&ground, &usual);
-    left.retain(|one| !one.contains("data/vms/fresh/"));
-    violations.extend(left);
-    (done, violations)
+        ground.host.maqet(["stop", "--all", "--force"]).exits(0);
+        let mut left = invariants::check_paths(ground, &usual);
+        left.retain(|one| !one.contains("data/vms/fresh/"));
+        violations.lock().unwrap().extend(left);
+    });
+    (done.into_inner(), violations.into_inner().unwrap())
 }
 
 const FAULT: &str = "SIGKILL, SIGSTOP, SIGSEGV of command, runner or QEMU at any moment";

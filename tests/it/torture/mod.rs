@@ -29,6 +29,11 @@ impl Random {
         Random(seed)
     }
 
+    /// Others that look random, by these.
+    pub(crate) fn another(&mut self) -> Random {
+        Random(self.below(usize::MAX) as u64)
+    }
+
     /// A number below `limit`, which is not 0.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -43,6 +48,18 @@ impl Random {
             items.swap(last, self.below(last + 1));
         }
     }
+}
+
+/// How many faults are tried side by side: most of their time is waiting.
+const SIDE_BY_SIDE: usize = 4;
+
+/// Does this on several grounds at once.
+pub(crate) fn side_by_side(work: &(dyn Fn(&ground::Ground) + Sync)) {
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| work(&ground::Ground::new()));
+        }
+    });
 }
 
 /// How long a full test may go on: `MAQET_TORTURE_MINUTES`, else 10.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::ground::Ground;
 use crate::harness::{Host, Ran};
 
 /// A kind of system call, as strace names its members (those that this machine has not are passed
@@ -106,16 +107,16 @@ fn words(log: &Path, fault: Option<&Fault>) -> Vec<String> {
 
 /// Starts maqet with these words, tampered with, or only looked at; `log` is what strace writes.
 pub(crate) fn spawn(
-    host: &Host,
+    ground: &Ground,
     log: &Path,
     whose: Whose,
     fault: Option<&Fault>,
     line: &[&str],
 ) -> Running {
     let mut command = match whose {
-        Whose::Runner => host.command(Host::binary()),
+        Whose::Runner => ground.command(Host::binary()),
         Whose::Command | Whose::All => {
-            let mut strace = host.command("strace");
+            let mut strace = ground.command("strace");
             // As its child's child, so that it may outlive the command with the runner.
             strace.arg("-D").args((whose == Whose::All).then_some("-f"));
             strace.args(words(log, fault)).arg(Host::binary());

@@ -51,6 +51,11 @@ fn prepare(ground: &Ground, before: Before) {
             start(name);
             ground.host.maqet(["pause", name]).exits(0);
         }
+        Before::Plugged(name, device) => {
+            start(name);
+            ground.host.maqet(["pause", name]).exits(0);
+            ground.host.maqet(["device", "add", name, device, "id=mine"]).exits(0);
+        }
         Before::Crashed(name) => {
             start(name);
             send(ground.runner(ground.id(name)).unwrap(), Signal::KILL);
@@ -70,15 +75,12 @@ fn run(
 ) -> (Option<crate::harness::Ran>, PathBuf) {
     let log = ground.host.root().join("strace.log");
     let _ = std::fs::remove_file(&log);
-    let runner = match case.before {
-        Before::Running(name) | Before::Paused(name) => ground.runner(ground.id(name)),
-        Before::Stopped | Before::Crashed(_) => None,
-    };
+    let runner = case.before.alive().and_then(|name| ground.runner(ground.id(name)));
     let mut tracer = match (whose, runner) {
         (Whose::Runner, Some(runner)) => Some(strace::attach(&ground.host, &log, runner, fault)),
         _ => None,
     };
-    let ran = strace::spawn(&ground.host, &log, whose, fault, case.words).wait(LIMIT);
+    let ran = strace::spawn(ground, &log, whose, fault, case.words).wait(LIMIT);
     if let (Some(tracer), None) = (&mut tracer, fault) {
         // It writes no more once it has let go.
         send(i32::try_from(tracer.id()).unwrap(), Signal::TERM);
@@ -98,7 +100,8 @@ fn plan(ground: &Ground) -> Plan {
         for whose in case.whose {
             prepare(ground, case.before);
             let (ran, log) = run(ground, case, *whose, None);
-            ran.unwrap().exits(0);
+            let ran = ran.unwrap();
+            assert!(case.again.contains(&ran.code), "{}: {ran:?}", case.name);
             (case.leads_to)(ground).unwrap();
             settle(ground);
             usual.entry(case.name).or_insert_with(|| ground.paths());
@@ -125,10 +128,7 @@ fn torture(ground: &Ground, plan: &Plan, point: Point) -> (Vec<String>, bool) {
     prepare(ground, case.before);
     let life =
         |name| ground.host.maqet(["status", name, "-o", "runner_pid,qemu_pid,responding"]).stdout;
-    let alive = match case.before {
-        Before::Running(name) | Before::Paused(name) => Some((name, life(name))),
-        Before::Stopped | Before::Crashed(_) => None,
-    };
+    let alive = case.before.alive().map(|name| (name, life(name)));
     let (ran, log) = run(ground, case, fault.whose, Some(&fault));
     if let Some(ran) = ran
         .as_ref()
@@ -158,7 +158,7 @@ fn torture(ground: &Ground, plan: &Plan, point: Point) -> (Vec<String>, bool) {
         }
     }
     let again = strace::Running::of(
-        ground.host.command(crate::harness::Host::binary()).args(case.words),
+        ground.command(crate::harness::Host::binary()).args(case.words),
         &log.with_extension("again"),
     )
     .wait(LIMIT);
@@ -193,9 +193,6 @@ fn torture(ground: &Ground, plan: &Plan, point: Point) -> (Vec<String>, bool) {
     (broken, hit)
 }
 
-/// How many points are tried side by side: most of their time is waiting.
-const SIDE_BY_SIDE: usize = 4;
-
 /// Tries points until `enough` of them were hit or the time is over: how many were hit, of how many,
 /// and what broke.
 fn sweep(enough: usize, until: Instant) -> (usize, usize, Vec<String>) {
@@ -207,20 +204,18 @@ fn sweep(enough: usize, until: Instant) -> (usize, usize, Vec<String>) {
     }
     let (next, tried) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let violations = Mutex::new(Vec::new());
-    let work = || {
-        let ground = Ground::new();
+    super::side_by_side(&|ground| {
         while tried.load(Ordering::Relaxed) < enough && Instant::now() < until {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(point) = plan.points.get(at) else { return };
-            let (broken, hit) = torture(&ground, &plan, *point);
+            let (broken, hit) = torture(ground, &plan, *point);
             tried.fetch_add(usize::from(hit), Ordering::Relaxed);
             if !broken.is_empty() {
                 println!("{}\n", broken.join("\n  "));
                 violations.lock().unwrap().push(broken.join("\n  "));
             }
         }
-    };
-    std::thread::scope(|scope| (0..SIDE_BY_SIDE).for_each(|_| drop(scope.spawn(work))));
+    });
     (tried.into_inner(), plan.points.len(), violations.into_inner().unwrap())
 }
 
