@@ -18,7 +18,7 @@ use crate::definition::merge::merged;
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk, Media};
 use crate::error::{Error, Result};
-use crate::lock::{self, Attempt, Guard};
+use crate::lock::{self, Attempt, Guard, Holder};
 use crate::paths::Folders;
 use crate::private::{check_private, make_private};
 use crate::runner::Readiness;
@@ -123,22 +123,24 @@ fn overlaid(
 #[derive(Debug)]
 struct Scratch {
     folders: Folders,
+    id: String,
     /// Made where it is needed.
     overlays: PathBuf,
 }
 
 impl Scratch {
     fn make(folders: &Folders, id: &VmId) -> Result<Scratch> {
-        let folders = folders.make_scratch(&id.to_string())?;
         let temporary = std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty());
         let temporary = temporary.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let temporary = std::path::absolute(&temporary)
             .map_err(|error| Error::io(format_args!("use {}", temporary.display()), &error))?;
-        let scratch = Scratch { overlays: temporary.join(format!("maqet-{id}")), folders };
+        let id = id.to_string();
+        let folders = folders.make_scratch(&id)?;
+        let scratch = Scratch { overlays: temporary.join(format!("maqet-{id}")), folders, id };
         let cannot = |error| Error::io("make the folder of the VM", &error);
         std::os::unix::fs::symlink(&scratch.overlays, scratch.folders.data().join(OVERLAYS))
             .map_err(cannot)?;
-        let folder = scratch.folders.vm(&id.to_string());
+        let folder = scratch.folders.vm(&scratch.id);
         make_private(folder.path())?;
         lock::create(&folder.lock())?;
         Ok(scratch)
@@ -147,36 +149,80 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        remove(self.folders.data());
+        // Without a lock it was never whole.
+        if self.folders.vm(&self.id).lock().exists() {
+            // What stays is found by the next one.
+            let _ = clear(&self.folders, &self.id);
+        } else {
+            remove(self.folders.data());
+        }
     }
 }
 
-/// Removes a scratch folder and the overlays to which it leads.
+/// Removes a scratch folder and the overlays to which it leads. Its lock goes when all else has gone:
+/// what cannot be removed now is found by it later.
 fn remove(scratch: &Path) {
     // They lie where others write, too: what came there since is theirs.
     if let Ok(overlays) = std::fs::read_link(scratch.join(OVERLAYS))
         && check_private(&overlays).is_ok()
+        && std::fs::remove_dir_all(overlays).is_err()
     {
-        let _ = std::fs::remove_dir_all(overlays);
+        return;
     }
-    let _ = std::fs::remove_dir_all(scratch);
+    let vms = scratch.join("vms");
+    let all =
+        [entries(scratch), entries(&vms).iter().flat_map(|vm| entries(vm)).collect()].concat();
+    let mut is_all = true;
+    for path in all.iter().filter(|path| **path != vms && !path.ends_with("lock")) {
+        let removed = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
+        is_all &= removed.is_ok();
+    }
+    if is_all {
+        let _ = std::fs::remove_dir_all(scratch);
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 /// Removes what VMs of this kind have left whose runner was killed: those whose locks are free.
 fn sweep(folders: &Folders) {
-    for scratch in folders.scratches() {
-        let vms = std::fs::read_dir(scratch.data().join("vms")).into_iter().flatten().flatten();
-        let Some(id) = vms.filter_map(|vm| vm.file_name().into_string().ok()).next() else {
-            continue;
-        };
-        let folder = scratch.vm(&id);
-        if let Ok(Attempt::Taken(_lock)) = lock::take(&folder.lock())
-            && let Ok(_guard) = Guard::take(&folder.guard(), Instant::now())
-        {
+    for (scratch, id) in left(folders) {
+        if let Some(id) = id {
             // What stays is found by the next one.
-            if scratch.clear_live(&id).is_ok() {
-                remove(scratch.data());
-            }
+            let _ = clear(&scratch, &id);
         }
     }
+}
+
+/// The scratch folders whose VM nobody runs, with its id. Where it has none, a killed command left it,
+/// or one is making it at this moment.
+pub(super) fn left(folders: &Folders) -> Vec<(Folders, Option<String>)> {
+    let mut left = Vec::new();
+    for scratch in folders.scratches() {
+        let vms = std::fs::read_dir(scratch.data().join("vms")).into_iter().flatten().flatten();
+        let id = vms.filter_map(|vm| vm.file_name().into_string().ok()).next();
+        let holder = id.as_ref().map(|id| lock::holder(&scratch.vm(id).lock()));
+        if holder.is_none_or(|holder| holder.is_ok_and(|holder| holder == Holder::Nobody)) {
+            left.push((scratch, id));
+        }
+    }
+    left
+}
+
+/// Removes one of them, under its VM's locks.
+///
+/// # Errors
+/// Where somebody holds one, there is none, or its live link cannot be removed.
+pub(super) fn clear(scratch: &Folders, id: &str) -> Result<()> {
+    let folder = scratch.vm(id);
+    let Attempt::Taken(_lock) = lock::take(&folder.lock())? else {
+        return Err(Error::conflict("nobody can hold its lock now"));
+    };
+    let _guard = Guard::take(&folder.guard(), Instant::now())?;
+    scratch.clear_live(id)?;
+    remove(scratch.data());
+    Ok(())
 }

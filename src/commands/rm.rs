@@ -127,6 +127,7 @@ fn remove(context: &Context<'_>, vm: &Vm) -> Result<()> {
         let _ = std::fs::remove_file(lines.with_extension("ndjson.new"));
         let _ = std::fs::remove_file(lines);
     }
+    let _ = std::fs::remove_file(folder.unfinished_snapshot());
     let _ = std::fs::remove_file(folder.guard());
     match store.remove(&vm.id) {
         Err(error) if error.kind != Kind::NotFound => return Err(error),

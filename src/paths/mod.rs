@@ -205,7 +205,11 @@ impl Folders {
     pub(crate) fn make_scratch(&self, name: &str) -> Result<Folders> {
         let made = self.make_runtime(&format!("{name}{SCRATCH}"), |_| Ok(()))?;
         let scratch = Folders { data: made.0, runtime: self.runtime.clone() };
-        scratch.make_data()?;
+        if let Err(error) = scratch.make_data() {
+            // Nobody else knows it yet.
+            let _ = std::fs::remove_dir_all(&scratch.data);
+            return Err(error);
+        }
         Ok(scratch)
     }
 

@@ -53,6 +53,11 @@ impl VmFolder {
         self.0.join("events.ndjson")
     }
 
+    /// The name of the snapshot that is being made.
+    pub(crate) fn unfinished_snapshot(&self) -> PathBuf {
+        self.0.join("snapshot.unfinished")
+    }
+
     pub(crate) fn log(&self, log: Log) -> PathBuf {
         self.0.join(log.file_name())
     }

@@ -21,6 +21,8 @@ const READ_PER_TURN: usize = 64 << 10;
 const LINES_PER_TURN: usize = 64;
 /// Bytes that may wait for a QEMU that does not read.
 const UNREAD_LIMIT: usize = 8 << 20;
+/// Reads and writes that may fail in a row, for want of memory say, before QEMU counts as lost.
+const FAILURES: u32 = 8;
 /// Commands that may wait for QEMU's answer.
 const UNANSWERED_LIMIT: usize = 256;
 
@@ -62,6 +64,8 @@ pub(super) struct Monitor {
     unsent: Vec<u8>,
     next_id: u64,
     asked: HashMap<u64, Asker>,
+    /// Reads and writes that failed in a row, QEMU being there still.
+    failures: u32,
 }
 
 impl Monitor {
@@ -74,6 +78,7 @@ impl Monitor {
             unsent: Vec::new(),
             next_id: 1,
             asked: HashMap::new(),
+            failures: 0,
         })
     }
 
@@ -174,9 +179,14 @@ impl Monitor {
             Ok(0) => Some("QEMU closed it".into()),
             Ok(count) => {
                 self.lines.push(&buffer[..count]);
+                self.failures = 0;
                 None
             }
             Err(error) if is_passing(&error) => None,
+            Err(error) if !is_end(&error) && self.failures < FAILURES => {
+                self.failures += 1;
+                None
+            }
             Err(error) => Some(error.to_string()),
         }
     }
@@ -187,7 +197,9 @@ impl Monitor {
             Ok(count) => drop(self.unsent.drain(..count)),
             Err(error) if is_passing(&error) => {}
             // QEMU may have said its last words before it closed: reading tells the end.
-            Err(_) => self.unsent.clear(),
+            Err(error) if is_end(&error) => self.unsent.clear(),
+            Err(_) if self.failures < FAILURES => self.failures += 1,
+            Err(error) => return self.lose(error.to_string()),
         }
         if self.unsent.len() > UNREAD_LIMIT {
             return self.lose("QEMU does not read it".into());
@@ -204,6 +216,11 @@ impl Monitor {
 
 fn is_passing(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// Whether QEMU has closed its end.
+fn is_end(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 #[cfg(test)]

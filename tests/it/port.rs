@@ -140,10 +140,10 @@ fn a_port_whose_adding_was_cut_short_is_opened_once_whatever_it_was_to_be() {
             host.maqet(["port", "add", "web", spec]).exits(0);
             assert_eq!(ends(&host, &["web"]).len(), 1, "{spec} {number}");
             assert_eq!(defined(&host, "web"), json!([spec]));
-            host.maqet(["port", "rm", "web", &place]).exits(0);
+            host.maqet(["port", "rm", "web", place]).exits(0);
         }
         assert!(kills > 2, "{kills}");
-        host.maqet(["port", "rm", "web", &place]).exits(0);
+        host.maqet(["port", "rm", "web", place]).exits(0);
     }
     // Of the running VM alone, too.
     let live = |words: &[&str]| host.maqet(["port", "add", "web"].iter().chain(words)).exits(0);

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::commands::context::Vm;
 use crate::error::{Error, Result};
+use crate::paths::Folders;
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -27,6 +28,8 @@ pub(super) struct Finding {
 pub(super) enum Mend {
     /// The folder of the VM of this id is to be made anew.
     Folder(String),
+    /// What a VM that is stored nowhere has left is to go.
+    Scratch(Folders, String),
     /// The live link of this id is to go, for nobody holds that VM's lock.
     Link(String),
     /// A file of this VM that was cut short is to go.

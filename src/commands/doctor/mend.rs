@@ -2,6 +2,7 @@
 
 use super::finding::{Finding, Mend};
 use crate::commands::context::Context;
+use crate::commands::ephemeral;
 use crate::commands::stopped::Stopped;
 use crate::error::{Error, Result};
 use crate::lock::{self, Holder};
@@ -28,6 +29,10 @@ fn carry_out(context: &Context<'_>, mend: &Mend) -> Result<&'static str> {
             make_private(&folder.disks())?;
             lock::create(&folder.lock())?;
             Ok("its folder was made anew; the images that lay in it are made at its next start")
+        }
+        Mend::Scratch(folders, id) => {
+            ephemeral::clear(folders, id)?;
+            Ok("it was removed")
         }
         Mend::Link(id) => {
             let path = context.folders.vm(id).lock();

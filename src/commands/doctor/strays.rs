@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Mend};
 use crate::commands::context::{Context, Vm};
+use crate::commands::ephemeral;
 use crate::definition::types::Definition;
-use crate::error::{Error, quote};
+use crate::error::{Error, Result, quote};
 use crate::lock::{self, Holder};
 use crate::private::check_private;
 use crate::qemu::make::UNFINISHED;
@@ -15,9 +16,10 @@ use crate::store::{Row, Store};
 
 /// The findings about all VMs; one that all is well where there are none.
 pub(super) fn strays(context: &Context<'_>) -> Vec<Finding> {
-    let Ok(Some(store)) = context.store_to_read() else { return Vec::new() };
-    let Ok(rows) = store.all() else { return Vec::new() };
-    let mut findings = folders(context, &rows);
+    let mut findings = scratches(context);
+    let Ok(Some(store)) = context.store_to_read() else { return findings };
+    let Ok(rows) = store.all() else { return findings };
+    findings.extend(folders(context, &rows));
     let mut seen = BTreeSet::new();
     for row in &rows {
         findings.extend(files(context, row, &store, &mut seen));
@@ -31,11 +33,12 @@ pub(super) fn strays(context: &Context<'_>) -> Vec<Finding> {
 /// VMs without their folder, and folders and links without their VM.
 fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
     let stored: BTreeSet<String> = rows.iter().map(|row| row.id.clone()).collect();
-    let names = |folder: &Path| -> BTreeSet<String> {
-        entries(folder).filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
-    };
     let vms = context.folders.data().join("vms");
-    let there = names(&vms);
+    let live = context.folders.live();
+    let (there, links) = match (names(&vms), names(&live)) {
+        (Ok(there), Ok(links)) => (there, links),
+        (Err(error), _) | (_, Err(error)) => return vec![Finding::wrong("vms", &error)],
+    };
     let mut findings = Vec::new();
     for row in rows.iter().filter(|row| !there.contains(&row.id)) {
         let error =
@@ -56,7 +59,7 @@ fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
             format!("look into {} and remove it", path.display()),
         ));
     }
-    for id in names(&context.folders.live()) {
+    for id in links {
         let path = context.folders.live_link(&id);
         // Who holds the lock may be alive; a lock that cannot be looked at tells nothing.
         let is_alone = match lock::holder(&context.folders.vm(&id).lock()) {
@@ -74,6 +77,38 @@ fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
         findings.push(Finding::note("vms", found, hint).mended_by(Mend::Link(id)));
     }
     findings
+}
+
+/// What VMs that are stored nowhere have left.
+fn scratches(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (scratch, id) in ephemeral::left(&context.folders) {
+        let path = scratch.data().display().to_string();
+        findings.push(match id {
+            Some(id) => {
+                let found = format!("{path} was left by a \"run --rm\" that was killed");
+                let hint = "the next \"run --rm\" removes it, and so does --fix";
+                Finding::note("vms", found, hint).mended_by(Mend::Scratch(scratch, id))
+            }
+            None => Finding::note(
+                "vms",
+                format!("{path} was left by a \"run --rm\" that was killed as it began or ended"),
+                format!("unless one begins at this moment: rm -r {path}"),
+            ),
+        });
+    }
+    findings
+}
+
+/// The names in a folder, which may not be there. One that cannot be read is not one that is empty.
+fn names(folder: &Path) -> Result<BTreeSet<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries.and_then(Iterator::collect::<std::io::Result<Vec<_>>>),
+    };
+    let entries =
+        entries.map_err(|error| Error::io(format_args!("read {}", folder.display()), &error))?;
+    Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }
 
 /// The images of one VM: those that are missing, those that none of its disks names, and those that

@@ -39,6 +39,8 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
         return Ok(None);
     }
     monitor.forget_failed_load();
+    let unfinished = task.unfinished();
+    unfinished.begin(name)?;
     // QEMU takes no second snapshot of a name.
     if before != Before::Nothing {
         delete(&monitor, &all, |tag| tag.name == name)?;
@@ -50,8 +52,13 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
     };
     if let Err(error) = taken {
         keep_going(&monitor, ran)?;
+        if look(&monitor).is_ok_and(|now| !now.drives.iter().any(|drive| drive.has(name))) {
+            // Best effort: the error that counts is the other.
+            let _ = unfinished.end_of(name);
+        }
         return Err(error.into());
     }
+    unfinished.end_of(name)?;
     made(name, &look(&monitor)?.drives)
 }
 

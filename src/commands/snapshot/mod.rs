@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use self::unfinished::Unfinished;
 use super::button::silent;
 use super::context::{Context, Vm};
 use crate::cli::output::{Column, Output, Shape, plain};
@@ -22,6 +23,7 @@ use crate::wire::status::State;
 
 mod live;
 mod offline;
+mod unfinished;
 
 /// For all of it, where --timeout says nothing: memory is written as fast as the disk takes it.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -73,6 +75,10 @@ impl<'a> Task<'a> {
             }
             _ => Ok(false),
         }
+    }
+
+    fn unfinished(&self) -> Unfinished {
+        Unfinished::of(&self.context.folders.vm(&self.vm.id))
     }
 
     fn is_rehearsal(&self) -> bool {
@@ -185,6 +191,10 @@ pub(super) fn rm(context: &Context<'_>) -> Result<u8> {
         } else {
             offline::rm(&task, &names)?
         }
+        if !task.is_rehearsal() {
+            let unfinished = task.unfinished();
+            names.iter().try_for_each(|name| unfinished.end_of(name))?;
+        }
         Ok(task.state)
     };
     let state = removed().map_err(|error| error.about("cannot remove a snapshot of", &vm.name))?;
@@ -231,16 +241,21 @@ fn before(task: &Task<'_>, name: &str, all: &[Drive], chosen: &[Drive]) -> Resul
     if having.is_empty() {
         return Ok(Before::Nothing);
     }
-    if !task.context.invocation.has(Flag::Replace) {
+    let is_chosen = |drive: &Drive| chosen.iter().any(|it| it.name == drive.name);
+    let is_whole = chosen.iter().all(|drive| drive.has(name));
+    // What was cut short and is not whole has been promised to nobody.
+    let unfinished = task.unfinished();
+    let is_part = unfinished.is(name) && !is_whole;
+    if !task.context.invocation.has(Flag::Replace) && !is_part {
+        unfinished.end_of(name)?;
         return Err(Error::conflict(format!("there is a snapshot {} already", quote(name)))
             .hint("--replace puts the new one in its place"));
     }
-    let is_chosen = |drive: &Drive| chosen.iter().any(|it| it.name == drive.name);
     if let Some(other) = having.iter().find(|drive| !is_chosen(drive)) {
         let told = format!("the snapshot {} is of the drive {}, too", quote(name), other.name);
         return Err(Error::conflict(told).hint("remove it first, or choose another name"));
     }
-    Ok(if having.len() == chosen.len() { Before::Whole } else { Before::Part })
+    Ok(if is_whole { Before::Whole } else { Before::Part })
 }
 
 /// A snapshot that is to be loaded must be there, and on all of these drives.

@@ -136,15 +136,24 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
     if task.is_rehearsal() {
         return Ok(None);
     }
-    match before {
-        Before::Nothing => target.create(name, until)?,
-        Before::Part => {
-            target.delete(name, 0, until)?;
-            target.create(name, until)?;
-        }
-        Before::Whole => replace(&target, name, until)?,
+    if before == Before::Whole {
+        replace(&target, name, until)?;
+        return made(name, &target.again()?.drives);
     }
-    made(name, &target.again()?.drives)
+    let unfinished = task.unfinished();
+    unfinished.begin(name)?;
+    target.delete(name, 0, until)?;
+    let taken = target.create(name, until);
+    let now = target.again();
+    if let Err(error) = taken {
+        if now.is_ok_and(|now| !now.drives.iter().any(|drive| drive.has(name))) {
+            // Best effort: the error that counts is the other.
+            let _ = unfinished.end_of(name);
+        }
+        return Err(error.into());
+    }
+    unfinished.end_of(name)?;
+    made(name, &now?.drives)
 }
 
 /// The new one beside the old in each image, in the order of the drives; then the old ones go, in the

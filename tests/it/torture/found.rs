@@ -210,3 +210,97 @@ fn a_snapshot_whose_making_fails_anywhere_is_of_all_drives_or_of_none() {
     }
     assert!(failures > 10, "{failures}");
 }
+
+#[test]
+fn a_snapshot_that_was_cut_short_between_two_drives_is_made_by_the_same_command() {
+    let host = Host::new();
+    let disks = ["--disk", "name=a,size=1M", "--disk", "name=b,size=1M"];
+    let words = ["add", "pc", "--accel", "tcg", "--memory", "32M", "--net", "none"];
+    host.maqet(words.iter().chain(&disks)).exits(0);
+    host.maqet(["start", "pc", "--paused"]).exits(0);
+    host.maqet(["stop", "pc", "--force"]).exits(0);
+    let listed = || host.maqet(["snapshot", "ls", "pc", "-o", "name,missing"]).exits(0).stdout;
+    let mut parts = 0;
+    for number in 1.. {
+        let mut strace = host.command("strace");
+        strace.args(["-qq", "-o", "/dev/null", "-e", "trace=wait4", "-e"]);
+        strace.arg(format!("inject=wait4:signal=KILL:when={number}")).arg(Host::binary());
+        let ran = run(strace.args(["snapshot", "create", "pc", "new"]));
+        if ran.code == 0 {
+            break;
+        }
+        // What it started comes to its end without it.
+        let name = host.root().to_str().unwrap();
+        eventually(Duration::from_secs(10), "no qemu-img is left", || {
+            run(host.command("pgrep").args(["-f", &format!("qemu-img.*{name}")]))
+                .code
+                .eq(&1)
+                .then_some(())
+        });
+        parts += usize::from(listed() == "new\t[\"b\"]\n");
+        let again = host.maqet(["snapshot", "create", "pc", "new"]);
+        assert!([0, 7].contains(&again.code), "{again:?}");
+        assert_eq!(listed(), "new\t[]\n", "{number}: {again:?}");
+        host.maqet(["snapshot", "rm", "pc", "new"]).exits(0);
+    }
+    assert!(parts > 0);
+    // One that was meant to be of a part is nobody's to replace.
+    host.maqet(["snapshot", "rm", "pc", "new"]).exits(0);
+    host.maqet(["snapshot", "create", "pc", "new", "--drive", "a"]).exits(0);
+    host.maqet(["snapshot", "create", "pc", "new"]).exits(7);
+    assert!(!host.vm_folder("pc").join("snapshot.unfinished").exists());
+}
+
+#[test]
+fn what_a_vm_that_is_stored_nowhere_leaves_as_it_begins_is_removed_or_named() {
+    let host = Host::new();
+    let words = "run --rm --machine none --accel tcg --memory 16M --net none --arg=-nonsense";
+    let words: Vec<&str> = words.split(' ').collect();
+    let left = || -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(host.runtime()).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    for (call, how) in [("mkdir", "error=EIO"), ("statx", "error=EIO"), ("mkdir", "signal=KILL")] {
+        for number in 1.. {
+            let ran = host.tampered(&[&format!("{call}:{how}:when={number}")], &words);
+            let named = host.maqet(["doctor", "-o", "found"]).stdout;
+            for path in left() {
+                assert!(how.contains("KILL"), "{call} {number}: {path:?}");
+                assert!(named.contains(path.to_str().unwrap()), "{call} {number}: {named}");
+            }
+            host.maqet(["doctor", "--fix"]);
+            left().iter().for_each(|path| std::fs::remove_dir_all(path).unwrap());
+            if ran.stderr.contains("nonsense") && number > 12 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_doctor_cannot_read_it_does_not_take_for_gone() {
+    let host = running("web");
+    let disks = host.vm_folder("web").join("disks");
+    assert!(!disks.exists());
+    for (call, step) in [("getdents64", 1), ("openat", 7), ("statx", 7)] {
+        for number in (1..=12).map(|number| number * step) {
+            let how = format!("{call}:error=EIO:when={number}");
+            let ran = host.tampered(&[&how], &["doctor", "--fix"]);
+            assert!(!disks.exists(), "{call} {number}: {ran:?}");
+        }
+    }
+    assert_eq!(host.state("web"), "running");
+}
+
+#[test]
+fn a_read_or_write_that_fails_for_once_costs_no_vm_its_monitor_and_no_command_its_answer() {
+    for (call, number) in (1..=8).flat_map(|number| [("recvfrom", number), ("sendto", number)]) {
+        let host = running("web");
+        in_runner(&host, "web", call, "error=EIO", number);
+        for _ in 0..3 {
+            let ran = host.maqet(["qmp", "web", "query-status"]);
+            assert!(ran.took < Duration::from_secs(2), "{call} {number}: {ran:?}");
+        }
+        host.maqet(["qmp", "web", "query-status"]).exits(0);
+    }
+}

@@ -25,7 +25,7 @@ pub(crate) struct Ground {
 }
 
 /// What is put back.
-const FOLDERS: [&str; 3] = ["data", "run", "files"];
+const FOLDERS: [&str; 4] = ["data", "run", "files", "tmp"];
 /// What an image that was given holds.
 const GIVEN: [u8; 4096] = [0x5a; 4096];
 /// A boot sector that ends its machine: it loads an empty interrupt table (`lidt cs:[0x7c08]`) and
@@ -35,7 +35,9 @@ const ENDS: [u8; 8] = [0x2e, 0x0f, 0x01, 0x1e, 0x08, 0x7c, 0xcc, 0x90];
 impl Ground {
     pub(crate) fn new() -> Ground {
         let host = Host::new();
-        std::fs::create_dir(host.root().join("files")).unwrap();
+        for folder in ["files", "tmp"] {
+            std::fs::create_dir(host.root().join(folder)).unwrap();
+        }
         let given = host.root().join("files/given.raw");
         std::fs::write(&given, GIVEN).unwrap();
         let disk = format!("name=given,file={},interface=none,type=raw", given.display());
@@ -135,7 +137,8 @@ impl Ground {
     /// maqet, or a program that starts it, with these words; `edit` edits without a person.
     pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
         let mut command = self.host.command(program);
-        command.env("EDITOR", "sed -i s/16M/17M/").stdin(std::process::Stdio::null());
+        command.env("EDITOR", "sed -i s/16M/17M/").env("TMPDIR", self.host.root().join("tmp"));
+        command.stdin(std::process::Stdio::null());
         command
     }
 

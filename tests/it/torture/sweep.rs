@@ -172,7 +172,7 @@ fn torture(ground: &Ground, plan: &Plan, point: Point) -> (Vec<String>, bool) {
     if orphaned && invariants::is_crashed(ground, case.before) {
         // Its runner is gone, and its QEMU with it: that is what was done.
     } else if let Err(error) = (case.leads_to)(ground) {
-        broken.push(format!("I8: after the repeat {error}"));
+        broken.push(format!("I8: after the repeat {error}: {again:?}"));
     }
     broken.extend(
         invariants::check(ground, &WITNESS)
