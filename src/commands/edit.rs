@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,9 +18,12 @@ use crate::control::life;
 use crate::definition::name::{VmId, VmName};
 use crate::error::{Error, Result, quote};
 use crate::interrupt::Interrupt;
+use crate::sys::effective_uid;
 
 /// The editor of a person who has not said which.
 const EDITOR: &str = "vi";
+/// How the name of the file begins; its editor's pid follows.
+const DRAFT: &str = "maqet-edit-";
 /// How a message begins that stands on top of the file; such lines go when it opens again.
 const MARK: &str = "// maqet:";
 
@@ -141,7 +144,8 @@ impl Draft {
     fn make(text: &str) -> Result<Draft> {
         let folder = std::env::temp_dir();
         // The name ends in .json, by which editors know what it holds.
-        let path = folder.join(format!("maqet-{}.json", VmId::random()?));
+        let name = format!("{DRAFT}{}-{}.json", std::process::id(), VmId::random()?);
+        let path = folder.join(name);
         let cannot = |error| Error::io(format_args!("make a file in {}", folder.display()), &error);
         OpenOptions::new()
             .write(true)
@@ -162,6 +166,19 @@ impl Draft {
     fn write(&self, text: &str) -> Result<()> {
         std::fs::write(&self.0, text).map_err(|error| Error::io("write the file again", &error))
     }
+}
+
+/// The files of commands that were killed: what somebody wrote is in them.
+pub(super) fn left() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    let is_left = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let pid = name.strip_prefix(DRAFT).and_then(|rest| rest.split('-').next());
+        let pid = pid.and_then(|pid| pid.parse::<u32>().ok());
+        let is_ours = || path.symlink_metadata().is_ok_and(|it| it.uid() == effective_uid());
+        pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) && is_ours()
+    };
+    entries.map(|entry| entry.path()).filter(is_left).collect()
 }
 
 impl Drop for Draft {

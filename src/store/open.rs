@@ -268,7 +268,8 @@ pub(super) fn standing(path: &Path, newest: i64) -> Result<Standing> {
         }
         _ => {}
     }
-    match look(path, newest) {
+    // What fails for once is no damage.
+    match look(path, newest).or_else(|_| look(path, newest)) {
         Ok(Seen::Nothing) => return Ok(Standing::Nothing),
         Ok(Seen::Database) => {}
         Err(error) if !fs::metadata(path).is_ok_and(|found| found.is_file()) => return Err(error),

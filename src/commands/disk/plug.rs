@@ -63,12 +63,17 @@ pub(super) fn plug(
         // Of an attempt that was cut short before the device.
         qmp.execute("blockdev-del", &json!({ "node-name": node }))?;
     }
-    qmp.execute("blockdev-add", &plug.node)?;
-    connect(&qmp, &plug).inspect_err(|_| {
-        // Best effort: what QEMU refused most often it never had.
-        let _ = qmp.execute("device_del", &json!({ "id": node }));
-        let _ = qmp.execute("blockdev-del", &json!({ "node-name": node }));
-    })
+    let added = qmp.execute("blockdev-add", &plug.node).and_then(|_| connect(&qmp, &plug));
+    match added {
+        // The answer alone may be what was lost.
+        Err(_) if is_plugged(context, vm, disk).is_ok_and(|there| there) => Ok(()),
+        Err(error) => {
+            // Best effort: what QEMU refused most often it never had.
+            let _ = qmp.execute("blockdev-del", &json!({ "node-name": node }));
+            Err(error)
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 fn connect(qmp: &Qmp<'_>, plug: &Plug) -> Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Mend};
 use crate::commands::context::{Context, Vm};
-use crate::commands::ephemeral;
+use crate::commands::{edit, ephemeral};
 use crate::definition::types::Definition;
 use crate::error::{Error, Result, quote};
 use crate::lock::{self, Holder};
@@ -16,7 +16,7 @@ use crate::store::{Row, Store};
 
 /// The findings about all VMs; one that all is well where there are none.
 pub(super) fn strays(context: &Context<'_>) -> Vec<Finding> {
-    let mut findings = scratches(context);
+    let mut findings = left_behind(context);
     let Ok(Some(store)) = context.store_to_read() else { return findings };
     let Ok(rows) = store.all() else { return findings };
     findings.extend(folders(context, &rows));
@@ -79,8 +79,8 @@ fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
     findings
 }
 
-/// What VMs that are stored nowhere have left.
-fn scratches(context: &Context<'_>) -> Vec<Finding> {
+/// What killed commands have left: VMs that are stored nowhere, and what was being edited.
+fn left_behind(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (scratch, id) in ephemeral::left(&context.folders) {
         let path = scratch.data().display().to_string();
@@ -96,6 +96,14 @@ fn scratches(context: &Context<'_>) -> Vec<Finding> {
                 format!("unless one begins at this moment: rm -r {path}"),
             ),
         });
+    }
+    for path in edit::left() {
+        let path = path.display();
+        findings.push(Finding::note(
+            "vms",
+            format!("{path} was left by an \"edit\" that was killed"),
+            format!("what was written is in it: look into {path} and remove it"),
+        ));
     }
     findings
 }

@@ -278,6 +278,18 @@ fn what_a_vm_that_is_stored_nowhere_leaves_as_it_begins_is_removed_or_named() {
 }
 
 #[test]
+fn what_was_being_edited_when_the_command_was_killed_is_named_by_doctor() {
+    let host = Host::new();
+    host.add_bare("web");
+    let ran = host.shell(
+        "export TMPDIR=$PWD EDITOR='kill -9 $PPID; true'; maqet edit web; maqet doctor -o found; ls",
+    );
+    let draft = ran.stdout.lines().find(|line| line.starts_with("maqet-edit-")).unwrap();
+    let named = format!("{}/{draft} was left by an \"edit\"", host.root().display());
+    assert!(ran.stdout.contains(&named), "{ran:?}");
+}
+
+#[test]
 fn what_doctor_cannot_read_it_does_not_take_for_gone() {
     let host = running("web");
     let disks = host.vm_folder("web").join("disks");

@@ -117,11 +117,18 @@ pub(crate) fn check_end(ran: Option<&Ran>, fault: &Fault, log: &Path) -> Violati
     if !(CODES.contains(&ran.code) || (signalled && fault.is_kill())) {
         violations.push(format!("I4: exit {}: {}", ran.code, ran.stderr));
     }
-    let told = ran.stderr.lines().any(|line| line.starts_with("maqet: "));
+    // What doctor finds wrong is what it was asked for.
+    let told =
+        ran.stderr.lines().any(|line| line.starts_with("maqet: ")) || ran.stdout.contains("wrong");
     if ran.code > 0 && !told && !strace::is_mute(log) {
         violations.push(format!("I9: exit {} without a word: {:?}", ran.code, ran.stderr));
     }
     violations
+}
+
+fn doctor_finds(ground: &Ground) -> String {
+    let mut doctor = ground.command(crate::harness::Host::binary());
+    crate::harness::run(doctor.args(["doctor", "-o", "found"])).stdout
 }
 
 /// What is there that is not there without a fault (I5), or the other way round. What no VM owns,
@@ -131,14 +138,14 @@ pub(crate) fn check_paths(ground: &Ground, usual: &BTreeMap<String, PathBuf>) ->
     let there = ground.paths();
     let mut doctor = None;
     for (name, path) in there.iter().filter(|(name, _)| !usual.contains_key(*name)) {
-        let found =
-            doctor.get_or_insert_with(|| ground.host.maqet(["doctor", "-o", "found"]).stdout);
+        let found = doctor.get_or_insert_with(|| doctor_finds(ground));
         let kind = std::fs::symlink_metadata(path).map(|found| found.file_type());
         let passing = kind.is_ok_and(|kind| kind.is_symlink() || kind.is_socket());
+        let vms = ground.host.data().join("vms");
         let named = path.ancestors().any(|path| {
-            found.contains(path.to_str().unwrap())
-                && path.starts_with(ground.host.data().join("vms/"))
-                && path != ground.host.data().join("vms")
+            let is_whole = path.starts_with(&vms) && path != vms
+                || path.extension().is_some_and(|end| end == "rm");
+            is_whole && found.contains(path.to_str().unwrap())
         });
         let beside = found.contains(path.to_str().unwrap());
         if passing || !(named || beside) {

@@ -1,6 +1,7 @@
 //! A command under strace, which counts its system calls or has one of them fail.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -130,8 +131,9 @@ pub(crate) fn spawn(
 pub(crate) fn attach(host: &Host, log: &Path, pid: i32, fault: Option<&Fault>) -> Child {
     let mut strace = host.command("strace");
     strace.args(words(log, fault)).args(["-p", &pid.to_string()]);
-    let child = strace.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    crate::harness::eventually(Duration::from_secs(10), "strace looks at it", || {
+    let said = File::create(log.with_extension("said")).unwrap();
+    let child = strace.stdout(Stdio::null()).stderr(said).spawn().unwrap();
+    crate::harness::eventually(Duration::from_secs(30), &format!("strace looks at {pid}"), || {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let traced = status.lines().find(|line| line.starts_with("TracerPid:"));
         (!traced?.ends_with("\t0")).then_some(())
