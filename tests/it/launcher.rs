@@ -1,6 +1,6 @@
 //! How QEMU is launched: what it has, and what was taken from it, as /proc tells.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::harness::{Host, not_here, run};
@@ -143,6 +143,58 @@ fn each_exception_is_made_for_who_asks_for_it_alone_and_is_shown() {
         assert_eq!(host.status("web")["exceptions"], serde_json::json!(exceptions), "{set}");
         host.maqet(["rm", "web", "--force"]).exits(0);
     }
+}
+
+/// A stand-in for QEMU that says which descriptors it was given, and ends.
+const LISTER: &str = r#"#!/usr/bin/python3 -IS
+import os, sys
+open_ = {}
+for fd in os.listdir("/proc/self/fd"):
+    try:
+        open_[fd] = os.readlink("/proc/self/fd/" + fd)
+    except FileNotFoundError:
+        pass  # that of the listing itself
+with open(os.path.dirname(os.path.abspath(sys.argv[0])) + "/told", "w") as told:
+    for fd, target in open_.items():
+        print(fd, target, file=told)
+    for word in sys.argv:
+        print("word", word, file=told)
+sys.exit(1)
+"#;
+
+#[test]
+fn qemu_is_given_the_descriptors_of_its_command_line_its_guard_and_three_pipes_and_no_other() {
+    use std::os::unix::fs::PermissionsExt;
+    let host = Host::new();
+    let program = host.root().join("qemu");
+    std::fs::write(&program, LISTER).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let words = ["add", "web", "--accel", "tcg", "--disk", "name=root,size=1M"];
+    host.maqet(words.iter().chain(&["--binary", program.to_str().unwrap()])).exits(0);
+    // What the command has open is its own.
+    host.shell("exec 7< /etc/passwd 9< /dev/null; maqet start web").exits(1);
+    let told = std::fs::read_to_string(host.root().join("told")).unwrap();
+    let socket = |id: &str| -> i32 {
+        let word = format!("word socket,id={id},fd=");
+        let found = told.lines().find_map(|line| line.strip_prefix(&word));
+        found.unwrap_or_else(|| panic!("{told}")).parse().unwrap()
+    };
+    let (qmp, agent) = (socket("qmp"), socket("agent"));
+    let guard = host.vm_folder("web").join("guard").to_string_lossy().into_owned();
+    let mut open: BTreeMap<i32, &str> = told
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(fd, target)| Some((fd.parse().ok()?, target)))
+        .collect();
+    // The script, which Python reads.
+    open.retain(|_, target| !target.ends_with("/qemu"));
+    let guards: Vec<i32> = open.iter().filter(|(_, it)| **it == guard).map(|(fd, _)| *fd).collect();
+    let [guard] = guards[..] else { panic!("{told}") };
+    let meant = BTreeSet::from([0, 1, 2, guard, qmp, agent]);
+    assert_eq!(open.keys().copied().collect::<BTreeSet<_>>(), meant, "{told}");
+    assert_eq!(meant.len(), 6, "{told}");
+    assert!((0..=2).all(|fd| open[&fd].starts_with("pipe:")), "{told}");
+    assert!([qmp, agent].iter().all(|fd| open[fd].starts_with("socket:")), "{told}");
 }
 
 #[test]
