@@ -14,7 +14,7 @@ use crate::weight::weight;
 pub(crate) const LINE_LIMIT: usize = 8 << 20;
 
 /// The most memory that what a line says may take, in bytes; `query-qmp-schema` takes 3 MB.
-const WEIGHT_LIMIT: usize = 9 << 20;
+pub(crate) const WEIGHT_LIMIT: usize = 9 << 20;
 /// The longest name of an event, in bytes: QEMU's own have up to 40.
 const NAME_LIMIT: usize = 128;
 

@@ -18,6 +18,8 @@ use crate::wire::status::State;
 
 /// How many QMP events are remembered for a post-mortem.
 const SEEN_KEPT: usize = 16;
+/// How often a line is tried to be written.
+const ATTEMPTS: u32 = 2;
 
 /// This run, as it is written down.
 #[derive(Debug)]
@@ -123,8 +125,14 @@ impl Record {
         {
             text.insert(0, '\n');
         }
-        let written =
-            open(&self.path).map_or(0, |mut file| write_what_fits(&mut file, text.as_bytes()));
+        let mut written = 0;
+        // Without its end a run counts as crashed: what fails for once is tried again.
+        for _ in 0..ATTEMPTS {
+            let rest = &text.as_bytes()[written..];
+            if !rest.is_empty() {
+                written += open(&self.path).map_or(0, |mut file| write_what_fits(&mut file, rest));
+            }
+        }
         if written < text.len() {
             self.lost.add(text.len() - written);
         }

@@ -18,7 +18,7 @@ use crate::weight::weight;
 /// The longest request line, in bytes.
 pub(crate) const REQUEST_LIMIT: usize = 1 << 20;
 /// The most memory that what a request says may take, in bytes: see [`weight`].
-const WEIGHT_LIMIT: usize = 4 << 20;
+pub(crate) const WEIGHT_LIMIT: usize = 4 << 20;
 /// The longest `id`, in bytes of JSON.
 pub(crate) const ID_LIMIT: usize = 64;
 /// Requests with an id that one client may have unanswered: a runner reads no further meanwhile.

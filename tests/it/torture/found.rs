@@ -305,6 +305,18 @@ fn what_doctor_cannot_read_it_does_not_take_for_gone() {
 }
 
 #[test]
+fn how_a_run_ended_is_written_down_though_a_file_cannot_be_opened_or_written_for_once() {
+    for (call, how) in [("openat", "error=EMFILE"), ("write", "error=ENOSPC")] {
+        for number in 1..=10 {
+            let host = running("web");
+            in_runner(&host, "web", call, how, number);
+            host.maqet(["stop", "web", "--force"]).exits(0);
+            assert_eq!(host.state("web"), "stopped", "{call} {number}");
+        }
+    }
+}
+
+#[test]
 fn a_read_or_write_that_fails_for_once_costs_no_vm_its_monitor_and_no_command_its_answer() {
     for (call, number) in (1..=8).flat_map(|number| [("recvfrom", number), ("sendto", number)]) {
         let host = running("web");

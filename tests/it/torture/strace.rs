@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::ground::Ground;
-use crate::harness::{Host, Ran};
+use crate::harness::{Host, Ran, is_alive};
 
 /// A kind of system call, as strace names its members (those that this machine has not are passed
 /// over), and what may be done to it.
@@ -134,6 +134,10 @@ pub(crate) fn attach(host: &Host, log: &Path, pid: i32, fault: Option<&Fault>) -
     let said = File::create(log.with_extension("said")).unwrap();
     let child = strace.stdout(Stdio::null()).stderr(said).spawn().unwrap();
     crate::harness::eventually(Duration::from_secs(30), &format!("strace looks at {pid}"), || {
+        // The first call that it sees may have been the last.
+        if !is_alive(pid) {
+            return Some(());
+        }
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let traced = status.lines().find(|line| line.starts_with("TracerPid:"));
         (!traced?.ends_with("\t0")).then_some(())
