@@ -4,6 +4,7 @@
 //! logs or ends the process.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +60,14 @@ impl Kind {
     }
 }
 
-/// A failure, ready to be read.
+/// A failure, ready to be read. One word in size: an error is handed on in very many places, and rare
+/// in all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Error {
+pub(crate) struct Error(Box<Told>);
+
+/// What an [`Error`] says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
     pub(crate) kind: Kind,
     /// The whole sentence, what QEMU said included; one line unless QEMU said more.
     pub(crate) message: String,
@@ -73,10 +79,36 @@ pub(crate) struct Error {
     pub(crate) name: Option<String>,
 }
 
+impl Deref for Error {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
+    }
+}
+
 impl Error {
     /// An error of `kind`; the sentence is cut at 500 bytes.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: cut(message.into(), MESSAGE_LIMIT), hint: None, name: None }
+        Error::of(kind, message.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of(kind: Kind, message: String) -> Error {
+        let message = cut(message, MESSAGE_LIMIT);
+        Error(Box::new(Told { kind, message, hint: None, name: None }))
+    }
+
+    /// An error as another process told it: nothing is cut.
+    pub(crate) fn told(kind: Kind, message: String, hint: Option<String>) -> Error {
+        Error(Box::new(Told { kind, message, hint, name: None }))
     }
 
     pub(crate) fn failed(message: impl Into<String>) -> Error {
@@ -122,7 +154,28 @@ impl Error {
     /// The same error with a second line that says what to do.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Error {
-        self.hint = Some(cut(hint.into(), MESSAGE_LIMIT));
+        self.set_hint(hint.into());
+        self
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_hint(&mut self, hint: String) {
+        self.hint = Some(cut(hint, MESSAGE_LIMIT));
+    }
+
+    /// The same error of another kind.
+    #[must_use]
+    pub(crate) fn of_kind(mut self, kind: Kind) -> Error {
+        self.kind = kind;
+        self
+    }
+
+    /// The same error, said of something: `WHAT: …`.
+    #[must_use]
+    #[cold]
+    pub(crate) fn said_of(mut self, what: impl fmt::Display) -> Error {
+        self.message = format!("{what}: {}", self.message);
         self
     }
 
@@ -135,6 +188,8 @@ impl Error {
 
     /// The same error with QEMU's last 16 lines behind the sentence.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn quoting(mut self, qemu_said: &str) -> Error {
         let last = excerpt(qemu_said);
         if !last.is_empty() {
@@ -145,6 +200,8 @@ impl Error {
 
     /// The same error, said of one VM: `cannot start "web": …`.
     #[must_use]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn about(mut self, doing: &str, name: &str) -> Error {
         if self.name.is_none() {
             self.message = format!("{doing} {}: {}", quote(name), self.message);

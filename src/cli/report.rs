@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 use super::output::{escape_for_terminal, escape_json};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Told};
 
 /// Tells one error on stderr: `maqet: …` and, where something can be done, `hint: …`; with
 /// `--json` one object on one line.
@@ -51,7 +51,7 @@ struct Members<'a> {
 }
 
 fn rendered(error: &Error, json: bool, terminal: bool) -> String {
-    let Error { kind, message, hint, name } = error;
+    let Told { kind, message, hint, name } = &**error;
     let members = Members { name: name.as_deref(), kind: *kind, message, hint: hint.as_deref() };
     match serde_json::to_string(&Line { error: members }) {
         Ok(line) if json && terminal => format!("{}\n", escape_json(&line)),

@@ -100,7 +100,7 @@ fn problems(
 
 /// The fault with the JSON path in front.
 fn at(path: &str, error: Error) -> Error {
-    Error { message: format!("{path}: {}", error.message), ..error }
+    error.said_of(path)
 }
 
 /// A format that is missing because its file cannot be looked at is a fault of the file.
@@ -119,7 +119,10 @@ fn of_its_file(error: Error, effective: &Map<String, Value>) -> Error {
         let path = format!("{above}.{key}");
         return match look(Path::new(file)) {
             Ok(Some(_)) => error,
-            Ok(None) => Error { message: missing(&path, Path::new(file)).message, ..error },
+            Ok(None) => {
+                let told = missing(&path, Path::new(file)).message.clone();
+                Error::told(error.kind, told, error.hint.clone())
+            }
             Err(refused) => at(&path, refused),
         };
     }

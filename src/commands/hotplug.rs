@@ -98,7 +98,8 @@ pub(super) fn remove(qmp: &Qmp<'_>, id: &str, what: &str) -> Result<()> {
 
 fn fixed(error: Error) -> Error {
     match error.message.contains("does not support hotplugging") {
-        true => Error { kind: Kind::Conflict, ..error }
+        true => error
+            .of_kind(Kind::Conflict)
             .hint("what the VM was started with stays until it is stopped"),
         false => error,
     }

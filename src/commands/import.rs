@@ -36,10 +36,8 @@ pub(super) fn import(context: &Context<'_>) -> Result<u8> {
     let output = Output::new(context.invocation, SHAPE)?;
     let from = context.invocation.operands.first().map_or("", String::as_str);
     let shown = if from == "-" { "standard input".to_owned() } else { quote(from) };
-    let (id, name) = imported(context, from).map_err(|error| Error {
-        message: format!("cannot import {shown}: {}", error.message),
-        ..error
-    })?;
+    let (id, name) = imported(context, from)
+        .map_err(|error| error.said_of(format_args!("cannot import {shown}")))?;
     say_made(output, &id.to_string(), name.as_str(), State::Stopped)?;
     Ok(0)
 }

@@ -62,8 +62,7 @@ impl Outlet {
             Err(error) => {
                 self.close();
                 if error.kind() != ErrorKind::BrokenPipe {
-                    let error = Error::io("write to standard output", &error);
-                    return Err(Error { kind: Kind::Failed, ..error });
+                    return Err(Error::io("write to standard output", &error).of_kind(Kind::Failed));
                 }
             }
         }

@@ -299,7 +299,7 @@ impl<'a> Member<'a> {
                     Err(error) => break Some(error),
                 },
                 Ok(None) if link.is_open() => break None,
-                Ok(None) => break Some(Error { kind: Kind::NotRunning, ..ended() }),
+                Ok(None) => break Some(ended().of_kind(Kind::NotRunning)),
                 Err(error) => break Some(error),
             }
         };
@@ -328,5 +328,7 @@ impl<'a> Member<'a> {
 
 /// The end of a connection under a request.
 fn ended() -> Error {
-    Error { message: "its runner ended before it answered".into(), ..not_running() }
+    let mut error = not_running();
+    error.message = "its runner ended before it answered".into();
+    error
 }

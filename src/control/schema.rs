@@ -71,7 +71,7 @@ fn read(path: &Path) -> Option<String> {
 fn keep(folders: &Folders, path: &Path, text: &str) -> std::io::Result<()> {
     let folder = folders.cache();
     // A folder that cannot be made is a data folder that is only read.
-    make_private(&folder).map_err(|error| std::io::Error::other(error.message))?;
+    make_private(&folder).map_err(|error| std::io::Error::other(error.message.as_str()))?;
     let unfinished = path.with_extension(format!("new-{}", std::process::id()));
     let write = |mut file: File| file.write_all(text.as_bytes());
     let mut options = OpenOptions::new();

@@ -73,7 +73,7 @@ impl Serialize for VmName {
 impl<'de> Deserialize<'de> for VmName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<VmName, D::Error> {
         let text = String::deserialize(deserializer)?;
-        VmName::parse(&text).map_err(|error| serde::de::Error::custom(error.message))
+        VmName::parse(&text).map_err(|error| serde::de::Error::custom(&error.message))
     }
 }
 
@@ -147,7 +147,7 @@ impl Serialize for VmId {
 impl<'de> Deserialize<'de> for VmId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<VmId, D::Error> {
         let text = String::deserialize(deserializer)?;
-        VmId::parse(&text).map_err(|error| serde::de::Error::custom(error.message))
+        VmId::parse(&text).map_err(|error| serde::de::Error::custom(&error.message))
     }
 }
 

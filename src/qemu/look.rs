@@ -28,10 +28,7 @@ pub(crate) fn look(path: &Path) -> Result<Option<(Header, bool)>> {
     }
     let mut start = Vec::new();
     file.take(LARGEST_HEADER as u64).read_to_end(&mut start).map_err(cannot)?;
-    let header = Header::read(&start).map_err(|error| Error {
-        message: format!("{}: {}", path.display(), error.message),
-        ..error
-    })?;
+    let header = Header::read(&start).map_err(|error| error.said_of(path.display()))?;
     Ok(Some((header, kind.is_block_device())))
 }
 
@@ -66,10 +63,8 @@ pub(super) fn info_of_foreign(path: &Path, format: Format) -> Result<Option<Info
     }
     // Without -U an image in use could not be looked at.
     let info = Img::new(["info", "--output=json", "-U", "-f", format.as_str()]).word(path);
-    let about = |error: Error| Error {
-        message: format!("cannot look at the image {}: {}", path.display(), error.message),
-        ..error
-    };
+    let about =
+        |error: Error| error.said_of(format_args!("cannot look at the image {}", path.display()));
     let info = Info::read(&info.output().map_err(about)?).map_err(about)?;
     image::check_info(path, &info)?;
     Ok(Some(info))

@@ -75,7 +75,7 @@ pub(crate) fn parse_reply(line: &[u8]) -> Result<Value> {
     match serde_json::from_slice(line) {
         Ok(RawReply::Success { result }) => Ok(result),
         Ok(RawReply::Error { error, kind, hint }) => {
-            Err(Error { kind: kind.unwrap_or(Kind::Failed), message: error, hint, name: None })
+            Err(Error::told(kind.unwrap_or(Kind::Failed), error, hint))
         }
         Err(error) => Err(Error::failed(format!("cannot read the runner's answer: {error}"))),
     }

@@ -227,8 +227,7 @@ impl Output {
                 if error.kind() == ErrorKind::BrokenPipe {
                     return Ok(());
                 }
-                let error = Error::io("write to standard output", &error);
-                Err(Error { kind: Kind::Failed, ..error })
+                Err(Error::io("write to standard output", &error).of_kind(Kind::Failed))
             }
         }
     }

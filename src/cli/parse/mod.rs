@@ -229,10 +229,8 @@ impl Reader {
             Takes::Duration(_) => {
                 let said = self.value(typed, false)?;
                 let limit = Limit::parse(&said);
-                limit.map(Value::Limit).map_err(|why| {
-                    let message = format!("flag {}: {}", quote(typed), why.message);
-                    Error { message, ..why }
-                })
+                let flag = || format!("flag {}", quote(typed));
+                limit.map(Value::Limit).map_err(|why| why.said_of(flag()))
             }
             Takes::List(name) => {
                 let said = self.value(typed, false)?;

@@ -118,7 +118,8 @@ fn plug(context: &Context<'_>, vm: &Vm, wanted: &Wanted) -> Result<String> {
     let typename = json!({ "typename": wanted.driver });
     let answer =
         qmp.execute("device-list-properties", &typename).map_err(|error| match error.kind {
-            Kind::Failed => Error { kind: Kind::NotFound, ..error }
+            Kind::Failed => error
+                .of_kind(Kind::NotFound)
                 .hint("\"QEMU -device help\" lists the drivers that it has"),
             _ => error,
         })?;

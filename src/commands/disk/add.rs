@@ -137,13 +137,10 @@ fn carry_out(context: &Context<'_>, target: &Target, plan: &Plan) -> Result<()> 
         Ok(()) => Ok(()),
         Err(error) => Err(match take_back(context, target, plan, is_live, is_ours) {
             Ok(()) => error,
-            Err(worse) => Error {
-                message: format!(
-                    "{}; and its definition keeps it: {}",
-                    error.message, worse.message
-                ),
-                ..error
-            },
+            Err(worse) => {
+                let both = format!("{}; and its definition keeps it", error.message);
+                Error::told(error.kind, format!("{both}: {}", worse.message), error.hint.clone())
+            }
         }),
     }
 }

@@ -96,8 +96,8 @@ fn firmware() -> Finding {
         Ok(Some(flash)) => Finding::ok("firmware", format!("uefi: {}", flash.code.path.display())),
         Ok(None) => Finding::ok("firmware", "bios"),
         Err(error) => {
-            let hint = error.hint.unwrap_or_else(|| "install OVMF for UEFI".to_owned());
-            Finding::note("firmware", error.message, hint)
+            let hint = error.hint.as_deref().unwrap_or("install OVMF for UEFI");
+            Finding::note("firmware", &error.message, hint)
         }
     }
 }
@@ -107,7 +107,7 @@ fn qemu_img() -> Finding {
         Ok(path) => Finding::ok("qemu-img", path.display().to_string()),
         Err(error) => {
             let hint = "without it no disk can be made; install QEMU's utilities";
-            Finding::note("qemu-img", error.message, hint)
+            Finding::note("qemu-img", &error.message, hint)
         }
     }
 }

@@ -209,9 +209,8 @@ fn after_a_broken_load(
             Err(further) => further,
         };
     }
-    let half = half_loaded(&task.vm.name);
     let told = format!("{}; it stays paused, for it was loaded half-way", error.message);
-    Error { message: told, hint: half.hint, ..error }
+    Error::told(error.kind, told, half_loaded(&task.vm.name).hint.clone())
 }
 
 /// The machine that a VM was when a snapshot was taken is told by its runs; of one that is older than

@@ -257,6 +257,7 @@ pub(super) fn expected(path: &str, what: &str, found: &Value) -> Error {
 /// The same error with the place in front.
 pub(in crate::definition) fn at(place: &str, mut error: Error) -> Error {
     // With the place it may be too long for one sentence.
-    error.message = Error::new(error.kind, format!("{place}: {}", error.message)).message;
+    let told = Error::new(error.kind, format!("{place}: {}", error.message));
+    error.message.clone_from(&told.message);
     error
 }
