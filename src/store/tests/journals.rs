@@ -161,7 +161,7 @@ fn what_is_read_only_cannot_be_written_and_is_told_so() {
             error.message.contains("maqet.db") && error.message.contains("read-only"),
             "{error}"
         );
-        assert!(error.hint.unwrap().contains("--data-dir"));
+        assert!(error.hint.as_ref().unwrap().contains("--data-dir"));
         assert_eq!(listing(folder.path()), before);
     }
     assert_eq!(names(&Store::open_to_read(&path).unwrap().unwrap().all().unwrap()), ["web"]);

@@ -103,7 +103,7 @@ fn a_reader_never_migrates_and_says_which_command_does() {
     assert_eq!(error.kind, Kind::Failed);
     let told = format!("its version is {VERSION}, this maqet reads {}", VERSION + 1);
     assert!(error.message.contains("maqet.db") && error.message.ends_with(&told), "{error}");
-    assert!(error.hint.unwrap().contains("\"maqet add\""));
+    assert!(error.hint.as_ref().unwrap().contains("\"maqet add\""));
     assert_eq!((fs::read(&path).unwrap(), listing(folder.path())), (bytes, before));
 }
 
@@ -117,7 +117,7 @@ fn without_its_copy_a_migration_is_not_begun() {
     assert_eq!(error.kind, Kind::Failed);
     assert!(error.message.starts_with("cannot back up the database"), "{error}");
     assert!(error.message.contains("maqet.db"), "{error}");
-    assert!(error.hint.unwrap().contains("nothing was done to it"));
+    assert!(error.hint.as_ref().unwrap().contains("nothing was done to it"));
     assert_eq!((fs::read(&path).unwrap(), listing(folder.path())), (bytes, before));
     assert_eq!(read(&path, on(ON_DISK), STEPS).unwrap(), ["web"]);
     // What a killed copy left is in nobody's way.
