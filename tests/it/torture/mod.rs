@@ -7,6 +7,7 @@
 mod cases;
 mod environment;
 mod found;
+mod found_images;
 mod ground;
 mod invariants;
 mod kills;
