@@ -13,6 +13,17 @@ fn paused() -> Host {
     host
 }
 
+/// A stopped one with two disks, whose images are there.
+fn with_two_disks() -> Host {
+    let host = Host::new();
+    let disks = ["--disk", "name=a,size=1M", "--disk", "name=b,size=1M"];
+    let words = ["add", "pc", "--accel", "tcg", "--memory", "32M", "--net", "none"];
+    host.maqet(words.iter().chain(&disks)).exits(0);
+    host.maqet(["start", "pc", "--paused"]).exits(0);
+    host.maqet(["stop", "pc", "--force"]).exits(0);
+    host
+}
+
 fn nodes(host: &Host) -> Vec<String> {
     let all = host.maqet(["qmp", "pc", "query-named-block-nodes", "--json"]).exits(0).json();
     let names = all.as_array().unwrap().iter();
@@ -43,12 +54,7 @@ fn a_disk_whose_plugging_was_cut_short_is_plugged_by_the_same_command_again() {
 
 #[test]
 fn a_snapshot_whose_making_fails_anywhere_is_of_all_drives_or_of_none() {
-    let host = Host::new();
-    let disks = ["--disk", "name=a,size=1M", "--disk", "name=b,size=1M"];
-    let words = ["add", "pc", "--accel", "tcg", "--memory", "32M", "--net", "none"];
-    host.maqet(words.iter().chain(&disks)).exits(0);
-    host.maqet(["start", "pc", "--paused"]).exits(0);
-    host.maqet(["stop", "pc", "--force"]).exits(0);
+    let host = with_two_disks();
     let mut failures = 0;
     for number in (1..).step_by(3) {
         // Of the command alone: a qemu-img whose read fails is not the subject.
@@ -73,12 +79,7 @@ fn a_snapshot_whose_making_fails_anywhere_is_of_all_drives_or_of_none() {
 
 #[test]
 fn a_snapshot_that_was_cut_short_between_two_drives_is_made_by_the_same_command() {
-    let host = Host::new();
-    let disks = ["--disk", "name=a,size=1M", "--disk", "name=b,size=1M"];
-    let words = ["add", "pc", "--accel", "tcg", "--memory", "32M", "--net", "none"];
-    host.maqet(words.iter().chain(&disks)).exits(0);
-    host.maqet(["start", "pc", "--paused"]).exits(0);
-    host.maqet(["stop", "pc", "--force"]).exits(0);
+    let host = with_two_disks();
     let listed = || host.maqet(["snapshot", "ls", "pc", "-o", "name,missing"]).exits(0).stdout;
     let mut parts = 0;
     for number in 1.. {
