@@ -53,13 +53,21 @@ impl Drop for Unfinished {
 }
 
 impl<'a> Sink<'a> {
-    /// `-` is standard output; else a file of this name is made, 0600.
+    /// `-` is standard output; else a file of this name is made, 0600, in the place of one that is there.
+    ///
+    /// # Errors
+    /// `Kind::Usage` for a device or a FIFO, in whose place a file would be in everybody's way.
     pub(super) fn to(name: &str, interrupt: &'a Interrupt) -> Result<Sink<'a>> {
         if name == "-" {
             return Ok(Sink { interrupt, file: None });
         }
         let cannot = |error| Error::io(format_args!("write {}", quote(name)), &error);
-        let finished = PathBuf::from(name);
+        // Through a symbolic link, as every program writes.
+        let finished = std::fs::canonicalize(name).unwrap_or_else(|_| PathBuf::from(name));
+        if std::fs::metadata(&finished).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+            return Err(Error::usage(format!("{} is no regular file", quote(name)))
+                .hint(format!("write \"-\" for the file, and > {name} behind the command")));
+        }
         let last = finished
             .file_name()
             .ok_or_else(|| Error::usage(format!("{} is no name for a file", quote(name))))?;

@@ -301,3 +301,22 @@ fn without_room_an_export_and_an_import_leave_nothing() {
     assert_eq!(std::fs::read_dir(small.join("vms")).unwrap().count(), 0);
     host.maqet(["start", "web"]).exits(0);
 }
+
+#[test]
+fn an_archive_takes_the_place_of_a_file_and_never_of_a_device_or_a_fifo() {
+    use std::os::unix::fs::FileTypeExt;
+    let host = Host::new();
+    host.maqet(["add", "web", "--accel", "tcg"]).exits(0);
+    host.shell("mkfifo pipe; ln -s /dev/null sink; echo old > real; ln -s real link").exits(0);
+    for name in ["pipe", "sink", "/dev/null", "/dev/stdout"] {
+        let refused = host.maqet(["export", "web", name, "--force"]).exits(2);
+        assert!(refused.stderr.contains("no regular file"), "{name}: {}", refused.stderr);
+    }
+    let kind = |name: &str| std::fs::symlink_metadata(host.root().join(name)).unwrap().file_type();
+    assert!(kind("pipe").is_fifo() && kind("sink").is_symlink());
+    assert!(kind("/dev/null").is_char_device());
+    // A link to a file leads to it.
+    host.maqet(["export", "web", "link", "--force"]).exits(0);
+    assert!(kind("link").is_symlink());
+    tar(&host, &["-tf", "real"]).exits(0);
+}
