@@ -225,10 +225,21 @@ fn files_are_copied_both_ways_and_a_half_made_one_never_stays() {
     assert!(!host.root().join("x").exists());
 
     // Broken off in the middle, on either side.
-    for words in [["web:/dev/zero", "endless"], ["/dev/zero", "web:/tmp/endless"]] {
+    let begun = [
+        ("web:/dev/zero", "endless", "test -n \"$(find . -name '*endless*' -size +1M)\""),
+        (
+            "/dev/zero",
+            "web:/tmp/endless",
+            "maqet exec web -- sh -c 'ls -a /tmp | grep endless' > there",
+        ),
+    ];
+    for (from, to, begun) in begun {
+        let words = [from, to];
         let mut copy = host.command(Host::binary());
         let mut copy = copy.args([&["cp"], &words[..]].concat()).spawn().unwrap();
-        std::thread::sleep(Duration::from_secs(1));
+        eventually(Duration::from_secs(30), "it copies", || {
+            (host.shell(begun).code == 0).then_some(())
+        });
         send(i32::try_from(copy.id()).unwrap(), Signal::INT);
         assert_eq!(copy.wait().unwrap().code(), Some(130), "{words:?}");
     }
