@@ -315,3 +315,31 @@ fn the_job_of_a_killed_command_is_taken_away_by_the_next() {
     assert!(!host.maqet(["snapshot", "ls", "web", "-q"]).stdout.contains("last"));
     assert_eq!(host.state("web"), "running");
 }
+
+#[test]
+fn snapshots_that_are_made_at_once_are_whole_each_and_no_other_command_takes_one_for_cut_short() {
+    let host = Host::new();
+    let disks = ["--disk", "name=a,size=1M", "--disk", "name=b,size=1M"];
+    let words = ["add", "web", "--accel", "tcg", "--memory", "64M"];
+    host.maqet(words.iter().chain(&disks)).exits(0);
+    host.maqet(["start", "web", "--paused"]).exits(0);
+    for _ in 0..3 {
+        let codes: Vec<i32> = std::thread::scope(|scope| {
+            let names = ["x", "x", "y", "x", "y"];
+            let make = |name| host.maqet(["snapshot", "create", "web", name]).code;
+            let makers = names.map(|name| scope.spawn(move || make(name)));
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        assert!(codes.iter().all(|code| [0, 7].contains(code)), "{codes:?}");
+        assert!(codes.iter().filter(|code| **code == 0).count() >= 1, "{codes:?}");
+        let listed = host.maqet(["snapshot", "ls", "web", "-o", "name,missing"]).exits(0).stdout;
+        assert!(
+            !listed.is_empty() && listed.lines().all(|line| line.ends_with("\t[]")),
+            "{listed}"
+        );
+        let names: Vec<&str> = listed.lines().map(|line| &line[..1]).collect();
+        host.maqet([&["snapshot", "rm", "web"], &names[..]].concat()).exits(0);
+    }
+    assert!(!host.vm_folder("web").join("snapshot.unfinished").exists());
+    host.maqet(["stop", "web", "--force"]).exits(0);
+}

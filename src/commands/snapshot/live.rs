@@ -29,18 +29,18 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
     let monitor = monitor(task);
     let name = name.as_str();
     monitor.refuse_half_loaded(&task.vm.name)?;
+    let mut note = task.note()?;
     monitor.clear_jobs()?;
     let all = look(&monitor)?;
     let target = all.clone().only(&task.drives)?;
     let with_memory = task.drives.is_empty();
     refuse(&monitor, &target, with_memory)?;
-    let before = before(task, name, &all.drives, &target.drives)?;
+    let before = before(task, &mut note, name, &all.drives, &target.drives)?;
     if task.is_rehearsal() {
         return Ok(None);
     }
     monitor.forget_failed_load();
-    let unfinished = task.unfinished();
-    unfinished.begin(name)?;
+    note.begin(name)?;
     // QEMU takes no second snapshot of a name.
     if before != Before::Nothing {
         delete(&monitor, &all, |tag| tag.name == name)?;
@@ -53,12 +53,11 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
     if let Err(error) = taken {
         keep_going(&monitor, ran)?;
         if look(&monitor).is_ok_and(|now| !now.drives.iter().any(|drive| drive.has(name))) {
-            // Best effort: the error that counts is the other.
-            let _ = unfinished.end_of(name);
+            note.forget();
         }
         return Err(error.into());
     }
-    unfinished.end_of(name)?;
+    note.end()?;
     made(name, &look(&monitor)?.drives)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::unfinished::Unfinished;
+use self::note::Note;
 use super::button::silent;
 use super::context::{Context, Vm};
 use crate::cli::output::{Column, Output, Shape, plain};
@@ -22,8 +22,8 @@ use crate::time::Timestamp;
 use crate::wire::status::State;
 
 mod live;
+mod note;
 mod offline;
-mod unfinished;
 
 /// For all of it, where --timeout says nothing: memory is written as fast as the disk takes it.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -77,8 +77,13 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn unfinished(&self) -> Unfinished {
-        Unfinished::of(&self.context.folders.vm(&self.vm.id))
+    /// The note of the snapshot that is made, held; one that is only rehearsed changes nothing.
+    fn note(&self) -> Result<Note> {
+        let folder = self.context.folders.vm(&self.vm.id);
+        match self.is_rehearsal() {
+            true => Note::look(&folder),
+            false => Note::hold(&folder, self.context.deadline(LIMIT)),
+        }
     }
 
     fn is_rehearsal(&self) -> bool {
@@ -192,8 +197,7 @@ pub(super) fn rm(context: &Context<'_>) -> Result<u8> {
             offline::rm(&task, &names)?
         }
         if !task.is_rehearsal() {
-            let unfinished = task.unfinished();
-            names.iter().try_for_each(|name| unfinished.end_of(name))?;
+            forget(&task, &names)?;
         }
         Ok(task.state)
     };
@@ -236,18 +240,24 @@ enum Before {
 }
 
 /// Whether a snapshot may be made: `all` are the VM's drives, `chosen` those that it is to be of.
-fn before(task: &Task<'_>, name: &str, all: &[Drive], chosen: &[Drive]) -> Result<Before> {
+fn before(
+    task: &Task<'_>,
+    note: &mut Note,
+    name: &str,
+    all: &[Drive],
+    chosen: &[Drive],
+) -> Result<Before> {
     let having: Vec<&Drive> = all.iter().filter(|drive| drive.has(name)).collect();
     if having.is_empty() {
         return Ok(Before::Nothing);
     }
     let is_chosen = |drive: &Drive| chosen.iter().any(|it| it.name == drive.name);
     let is_whole = chosen.iter().all(|drive| drive.has(name));
+    if is_whole && note.is_of(name) {
+        note.forget();
+    }
     // What was cut short and is not whole has been promised to nobody.
-    let unfinished = task.unfinished();
-    let is_part = unfinished.is(name) && !is_whole;
-    if !task.context.invocation.has(Flag::Replace) && !is_part {
-        unfinished.end_of(name)?;
+    if !task.context.invocation.has(Flag::Replace) && !note.is_of(name) {
         return Err(Error::conflict(format!("there is a snapshot {} already", quote(name)))
             .hint("--replace puts the new one in its place"));
     }
@@ -256,6 +266,16 @@ fn before(task: &Task<'_>, name: &str, all: &[Drive], chosen: &[Drive]) -> Resul
         return Err(Error::conflict(told).hint("remove it first, or choose another name"));
     }
     Ok(if is_whole { Before::Whole } else { Before::Part })
+}
+
+/// What was cut short is gone with the snapshot of its name.
+fn forget(task: &Task<'_>, names: &[&str]) -> Result<()> {
+    let is_noted = |note: &Note| names.iter().any(|name| note.is_of(name));
+    if !is_noted(&Note::look(&task.context.folders.vm(&task.vm.id))?) {
+        return Ok(());
+    }
+    let note = task.note()?;
+    if is_noted(&note) { note.end() } else { Ok(()) }
 }
 
 /// A snapshot that is to be loaded must be there, and on all of these drives.

@@ -132,7 +132,8 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
     let every = all.drives.clone();
     let target = all.only(&task.drives)?;
     refuse_unfit(&target.unfit, &target.drives)?;
-    let before = before(task, name, &every, &target.drives)?;
+    let mut note = task.note()?;
+    let before = before(task, &mut note, name, &every, &target.drives)?;
     if task.is_rehearsal() {
         return Ok(None);
     }
@@ -140,19 +141,17 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
         replace(&target, name, until)?;
         return made(name, &target.again()?.drives);
     }
-    let unfinished = task.unfinished();
-    unfinished.begin(name)?;
+    note.begin(name)?;
     target.delete(name, 0, until)?;
     let taken = target.create(name, until);
     let now = target.again();
     if let Err(error) = taken {
         if now.is_ok_and(|now| !now.drives.iter().any(|drive| drive.has(name))) {
-            // Best effort: the error that counts is the other.
-            let _ = unfinished.end_of(name);
+            note.forget();
         }
         return Err(error.into());
     }
-    unfinished.end_of(name)?;
+    note.end()?;
     made(name, &now?.drives)
 }
 
