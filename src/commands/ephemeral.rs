@@ -3,6 +3,9 @@
 //!
 //! What a killed one has left is removed by the next, under its lock.
 
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,17 +20,20 @@ use crate::cli::table::Flag;
 use crate::definition::merge::merged;
 use crate::definition::name::{VmId, VmName};
 use crate::definition::types::{Definition, Disk, Media};
-use crate::error::{Error, Result};
-use crate::lock::{self, Attempt, Guard, Holder};
+use crate::error::{Error, Kind, Result};
+use crate::lock::{self, Attempt, Guard};
 use crate::paths::Folders;
 use crate::private::{check_private, make_private};
 use crate::runner::Readiness;
+use crate::sys;
 use crate::wire::handoff::{Mission, Order};
 
 /// What such a VM is called unless its definition says.
 const NAME: &str = "rm";
 /// In a scratch folder: a link to where the overlays lie.
 const OVERLAYS: &str = "overlays";
+/// How often a scratch folder is tried to be made.
+const ATTEMPTS: u32 = 3;
 
 pub(super) fn run(context: &Context<'_>, readiness: Readiness) -> Result<u8> {
     let invocation = context.invocation;
@@ -123,7 +129,7 @@ fn overlaid(
 #[derive(Debug)]
 struct Scratch {
     folders: Folders,
-    id: String,
+    held: Option<File>,
     /// Made where it is needed.
     overlays: PathBuf,
 }
@@ -134,95 +140,102 @@ impl Scratch {
         let temporary = temporary.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
         let temporary = std::path::absolute(&temporary)
             .map_err(|error| Error::io(format_args!("use {}", temporary.display()), &error))?;
-        let id = id.to_string();
-        let folders = folders.make_scratch(&id)?;
-        let scratch = Scratch { overlays: temporary.join(format!("maqet-{id}")), folders, id };
+        // Who sweeps at that moment may hold it before its maker does, and remove it.
+        let mut made = Scratch::held(folders, id);
+        for _ in 1..ATTEMPTS {
+            made = made.or_else(|_| Scratch::held(folders, id));
+        }
+        let (folders, held) = made?;
+        let overlays = temporary.join(format!("maqet-{id}"));
+        let scratch = Scratch { overlays, folders, held: Some(held) };
+        scratch.folders.make_data()?;
         let cannot = |error| Error::io("make the folder of the VM", &error);
         std::os::unix::fs::symlink(&scratch.overlays, scratch.folders.data().join(OVERLAYS))
             .map_err(cannot)?;
-        let folder = scratch.folders.vm(&scratch.id);
+        let folder = scratch.folders.vm(&id.to_string());
         make_private(folder.path())?;
         lock::create(&folder.lock())?;
         Ok(scratch)
+    }
+
+    fn held(folders: &Folders, id: &VmId) -> Result<(Folders, File)> {
+        let folders = folders.make_scratch(&id.to_string())?;
+        let held = hold(&folders)?;
+        held.map(|held| (folders, held)).ok_or_else(|| Error::conflict("somebody holds its folder"))
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Without a lock it was never whole.
-        if self.folders.vm(&self.id).lock().exists() {
-            // What stays is found by the next one.
-            let _ = clear(&self.folders, &self.id);
-        } else {
-            remove(self.folders.data());
-        }
+        self.held = None;
+        // What stays is found by the next one.
+        let _ = clear(&self.folders);
     }
 }
 
-/// Removes a scratch folder and the overlays to which it leads. Its lock goes when all else has gone:
-/// what cannot be removed now is found by it later.
-fn remove(scratch: &Path) {
-    // They lie where others write, too: what came there since is theirs.
-    if let Ok(overlays) = std::fs::read_link(scratch.join(OVERLAYS))
-        && check_private(&overlays).is_ok()
-        && std::fs::remove_dir_all(overlays).is_err()
-    {
-        return;
-    }
-    let vms = scratch.join("vms");
-    let all =
-        [entries(scratch), entries(&vms).iter().flat_map(|vm| entries(vm)).collect()].concat();
-    let mut is_all = true;
-    for path in all.iter().filter(|path| **path != vms && !path.ends_with("lock")) {
-        let removed = std::fs::remove_file(path).or_else(|_| std::fs::remove_dir_all(path));
-        is_all &= removed.is_ok();
-    }
-    if is_all {
-        let _ = std::fs::remove_dir_all(scratch);
+/// Holds a scratch folder: the flock of the folder itself is with who makes, uses or removes it. `None`
+/// where somebody does, or it is not there any more.
+fn hold(scratch: &Folders) -> Result<Option<File>> {
+    let path = scratch.data();
+    let hold = || -> std::io::Result<Option<File>> {
+        let mut options = File::options();
+        let folder = options.read(true).custom_flags(sys::NO_FOLLOW).open(path)?;
+        let is_held = sys::try_flock(&folder, false)?
+            && std::fs::symlink_metadata(path)?.ino() == folder.metadata()?.ino();
+        Ok(is_held.then_some(folder))
+    };
+    match hold() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        held => held.map_err(|error| Error::io(format_args!("hold {}", path.display()), &error)),
     }
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).collect()
-}
-
-/// Removes what VMs of this kind have left whose runner was killed: those whose locks are free.
+/// Removes what VMs of this kind have left whose runner was killed.
 fn sweep(folders: &Folders) {
-    for (scratch, id) in left(folders) {
-        if let Some(id) = id {
-            // What stays is found by the next one.
-            let _ = clear(&scratch, &id);
-        }
+    for scratch in left(folders) {
+        // What stays is found by the next one.
+        let _ = clear(&scratch);
     }
 }
 
-/// The scratch folders whose VM nobody runs, with its id. Where it has none, a killed command left it,
-/// or one is making it at this moment.
-pub(super) fn left(folders: &Folders) -> Vec<(Folders, Option<String>)> {
-    let mut left = Vec::new();
-    for scratch in folders.scratches() {
-        let vms = std::fs::read_dir(scratch.data().join("vms")).into_iter().flatten().flatten();
-        let id = vms.filter_map(|vm| vm.file_name().into_string().ok()).next();
-        let holder = id.as_ref().map(|id| lock::holder(&scratch.vm(id).lock()));
-        if holder.is_none_or(|holder| holder.is_ok_and(|holder| holder == Holder::Nobody)) {
-            left.push((scratch, id));
-        }
-    }
-    left
+/// The scratch folders that nobody holds.
+pub(super) fn left(folders: &Folders) -> Vec<Folders> {
+    let is_left = |scratch: &Folders| hold(scratch).is_ok_and(|held| held.is_some());
+    folders.scratches().into_iter().filter(is_left).collect()
 }
 
-/// Removes one of them, under its VM's locks.
+/// Removes one of them, its overlays and its VM's runtime folder.
 ///
 /// # Errors
-/// Where somebody holds one, there is none, or its live link cannot be removed.
-pub(super) fn clear(scratch: &Folders, id: &str) -> Result<()> {
-    let folder = scratch.vm(id);
-    let Attempt::Taken(_lock) = lock::take(&folder.lock())? else {
-        return Err(Error::conflict("nobody can hold its lock now"));
-    };
-    let _guard = Guard::take(&folder.guard(), Instant::now())?;
-    scratch.clear_live(id)?;
-    remove(scratch.data());
-    Ok(())
+/// Where somebody holds it, or its VM's locks, or something of it cannot be removed.
+pub(super) fn clear(scratch: &Folders) -> Result<()> {
+    let held = || Error::conflict("somebody holds it now");
+    let _held = hold(scratch)?.ok_or_else(held)?;
+    let mut vms = std::fs::read_dir(scratch.data().join("vms")).into_iter().flatten().flatten();
+    if let Some(id) = vms.find_map(|vm| vm.file_name().into_string().ok()) {
+        let folder = scratch.vm(&id);
+        // Without a lock no runner ever had it. The QEMU of a killed one may still be dying.
+        let _lock = match lock::take(&folder.lock())? {
+            Attempt::Held => return Err(held()),
+            attempt => attempt,
+        };
+        let _guard = Guard::take(&folder.guard(), Instant::now())?;
+        scratch.clear_live(&id)?;
+    }
+    let cannot = |path: &Path, error| Error::io(format_args!("remove {}", path.display()), &error);
+    if let Ok(overlays) = std::fs::read_link(scratch.data().join(OVERLAYS)) {
+        let is_there = match std::fs::symlink_metadata(&overlays) {
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            there => there.map(|_| true).map_err(|error| cannot(&overlays, error))?,
+        };
+        match check_private(&overlays) {
+            // They lie where others write, too: what came there since is theirs.
+            Err(error) if !is_there || error.kind == Kind::Permission => {}
+            ours => {
+                ours?;
+                std::fs::remove_dir_all(&overlays).map_err(|error| cannot(&overlays, error))?;
+            }
+        }
+    }
+    std::fs::remove_dir_all(scratch.data()).map_err(|error| cannot(scratch.data(), error))
 }

@@ -198,19 +198,14 @@ impl Folders {
     }
 
     /// Folders for a VM that is stored nowhere: its own lies where its socket does, in `NAME.rm`
-    /// under the first runtime folder that serves.
+    /// under the first runtime folder that serves. That one alone is made: its maker is to hold it
+    /// before there is anything in it.
     ///
     /// # Errors
     /// As of `make_runtime`.
     pub(crate) fn make_scratch(&self, name: &str) -> Result<Folders> {
         let made = self.make_runtime(&format!("{name}{SCRATCH}"), |_| Ok(()))?;
-        let scratch = Folders { data: made.0, runtime: self.runtime.clone() };
-        if let Err(error) = scratch.make_data() {
-            // Nobody else knows it yet.
-            let _ = std::fs::remove_dir_all(&scratch.data);
-            return Err(error);
-        }
-        Ok(scratch)
+        Ok(Folders { data: made.0, runtime: self.runtime.clone() })
     }
 
     /// The scratch folders that there are, those of VMs that run among them. What another user has

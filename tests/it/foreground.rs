@@ -385,3 +385,29 @@ fn a_vm_of_run_rm_can_be_kept_after_all() {
     host.maqet(["run", "kept", "--memory", "1G"]).exits(2);
     host.maqet(["run"]).exits(2);
 }
+
+#[test]
+fn vms_that_are_stored_nowhere_begin_and_end_side_by_side_and_none_removes_what_is_anothers() {
+    let host = Host::new();
+    let fake = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake-qemu");
+    let words = ["run", "--rm", "--accel", "tcg", "--arg", "-fake", "--arg", "exit-0", "--binary"];
+    let words = [&words[..], &[fake.to_str().unwrap()]].concat();
+    // Some are killed as they begin: their folders are what the others look for.
+    let (killed, others) = (["signal=KILL"; 2], [""; 6]);
+    std::thread::scope(|scope| {
+        for how in killed.into_iter().chain(others) {
+            let (host, words) = (&host, &words);
+            scope.spawn(move || {
+                for number in 1..=8 {
+                    if how.is_empty() {
+                        host.maqet(words).exits(0);
+                    } else {
+                        host.tampered(&[&format!("mkdir,symlink:{how}:when={number}")], words);
+                    }
+                }
+            });
+        }
+    });
+    host.maqet(&words).exits(0);
+    assert_eq!(std::fs::read_dir(host.runtime()).unwrap().count(), 0);
+}

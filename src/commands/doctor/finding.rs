@@ -29,7 +29,7 @@ pub(super) enum Mend {
     /// The folder of the VM of this id is to be made anew.
     Folder(String),
     /// What a VM that is stored nowhere has left is to go.
-    Scratch(Folders, String),
+    Scratch(Folders),
     /// The live link of this id is to go, for nobody holds that VM's lock.
     Link(String),
     /// A file of this VM that was cut short is to go.

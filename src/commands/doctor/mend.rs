@@ -30,8 +30,8 @@ fn carry_out(context: &Context<'_>, mend: &Mend) -> Result<&'static str> {
             lock::create(&folder.lock())?;
             Ok("its folder was made anew; the images that lay in it are made at its next start")
         }
-        Mend::Scratch(folders, id) => {
-            ephemeral::clear(folders, id)?;
+        Mend::Scratch(folders) => {
+            ephemeral::clear(folders)?;
             Ok("it was removed")
         }
         Mend::Link(id) => {

@@ -82,20 +82,11 @@ fn folders(context: &Context<'_>, rows: &[Row]) -> Vec<Finding> {
 /// What killed commands have left: VMs that are stored nowhere, and what was being edited.
 fn left_behind(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (scratch, id) in ephemeral::left(&context.folders) {
-        let path = scratch.data().display().to_string();
-        findings.push(match id {
-            Some(id) => {
-                let found = format!("{path} was left by a \"run --rm\" that was killed");
-                let hint = "the next \"run --rm\" removes it, and so does --fix";
-                Finding::note("vms", found, hint).mended_by(Mend::Scratch(scratch, id))
-            }
-            None => Finding::note(
-                "vms",
-                format!("{path} was left by a \"run --rm\" that was killed as it began or ended"),
-                format!("unless one begins at this moment: rm -r {path}"),
-            ),
-        });
+    for scratch in ephemeral::left(&context.folders) {
+        let found =
+            format!("{} was left by a \"run --rm\" that was killed", scratch.data().display());
+        let hint = "the next \"run --rm\" removes it, and so does --fix";
+        findings.push(Finding::note("vms", found, hint).mended_by(Mend::Scratch(scratch)));
     }
     for path in edit::left() {
         let path = path.display();

@@ -143,9 +143,7 @@ pub(crate) fn check_paths(ground: &Ground, usual: &BTreeMap<String, PathBuf>) ->
         let passing = kind.is_ok_and(|kind| kind.is_symlink() || kind.is_socket());
         let vms = ground.host.data().join("vms");
         let named = path.ancestors().any(|path| {
-            let is_whole = path.starts_with(&vms) && path != vms
-                || path.extension().is_some_and(|end| end == "rm");
-            is_whole && found.contains(path.to_str().unwrap())
+            path.starts_with(&vms) && path != vms && found.contains(path.to_str().unwrap())
         });
         let beside = found.contains(path.to_str().unwrap());
         if passing || !(named || beside) {
