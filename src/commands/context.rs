@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::living::{is_meant, living};
 use super::settings::Settings;
+pub(super) use super::vm::Vm;
 use crate::cli::Invocation;
 use crate::cli::output::{Output, Shape};
 use crate::cli::report::{note, report, shared_exit_code};
@@ -35,21 +36,6 @@ pub(super) struct Context<'a> {
     pub(super) invocation: &'a Invocation,
     pub(super) folders: Folders,
     pub(super) settings: Settings,
-}
-
-/// A VM that a command works on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Vm {
-    pub(super) id: String,
-    pub(super) name: String,
-    /// As stored; `None` where the database could not be read and only the runner is known.
-    pub(super) definition: Option<String>,
-}
-
-impl From<Row> for Vm {
-    fn from(row: Row) -> Vm {
-        Vm { id: row.id, name: row.name, definition: Some(row.definition) }
-    }
 }
 
 /// What a command that changes a VM's state says of it, with `--json` and `-o`.

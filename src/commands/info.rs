@@ -14,7 +14,7 @@ use crate::definition::port::Port;
 use crate::definition::types::{Cpu, Definition, Disk, Display, Media};
 use crate::error::Result;
 use crate::qemu::usernet::Listening;
-use crate::qemu::{argv, usernet};
+use crate::qemu::{argv, machine, usernet};
 use crate::sys;
 use crate::wire::status::State;
 
@@ -146,7 +146,7 @@ fn gather(context: &Context<'_>, vm: &Vm, life: &Life, live: &[Listening]) -> Re
         id: vm.id.clone(),
         name: vm.name.clone(),
         state: life.state,
-        machine: argv::machine_type(&definition, &host.binary).to_owned(),
+        machine: machine::type_of(&definition, &host.binary).to_owned(),
         accel: life.accel.clone().unwrap_or_else(|| argv::accel(&definition, &host).to_owned()),
         binary: host.binary.display().to_string(),
         cpus: match definition.cpu {

@@ -1,7 +1,7 @@
 //! The VMs that run, as their runners know them: for when the database cannot be read, or knows nothing
 //! of them because it was deleted or another one lies in its place. Changes nothing.
 
-use super::context::Vm;
+use super::vm::Vm;
 use crate::control::life;
 use crate::definition::name::VmRef;
 use crate::paths::Folders;

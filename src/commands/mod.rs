@@ -57,6 +57,7 @@ mod stats;
 mod stopped;
 mod target;
 mod unpack;
+mod vm;
 mod wait;
 mod why;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::context::{Context, Vm};
+use super::qmp_lines::{parse_json, read_request};
 use super::{button, keyboard, qmp_lines, screen};
 use crate::cli::output::{Output, Shape};
 use crate::cli::predecessor::{QmpAction, qmp_action};
@@ -165,38 +166,6 @@ fn given(word: &str) -> Result<Given<'_>> {
         None => Err(Error::usage(format!("{} is no argument", quote(word)))
             .hint("arguments are KEY=VALUE or KEY:=JSON")),
     }
-}
-
-/// A QMP command, its arguments, and the id under which it is to be answered.
-pub(super) type Command = (String, Map<String, Value>, Option<Value>);
-
-/// Reads a QMP request as QEMU reads it.
-///
-/// # Errors
-/// `Kind::Usage` for anything else.
-pub(super) fn read_request(text: &str) -> Result<Command> {
-    let Value::Object(mut request) = parse_json(text)? else {
-        return Err(Error::usage("a QMP request is an object"));
-    };
-    let command = match request.remove("execute") {
-        Some(Value::String(command)) => command,
-        _ => return Err(Error::usage("a QMP request has \"execute\" with the command's name")),
-    };
-    let arguments = match request.remove("arguments") {
-        None => Map::new(),
-        Some(Value::Object(arguments)) => arguments,
-        Some(_) => return Err(Error::usage("the arguments of a QMP request are an object")),
-    };
-    let id = request.remove("id");
-    match request.keys().next() {
-        None => Ok((command, arguments, id)),
-        Some(key) => Err(Error::usage(format!("a QMP request has no {}", quote(key)))),
-    }
-}
-
-fn parse_json(text: &str) -> Result<Value> {
-    serde_json::from_str(text)
-        .map_err(|error| Error::usage(format!("{} is not JSON: {error}", quote(text))))
 }
 
 #[cfg(test)]

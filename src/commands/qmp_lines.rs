@@ -4,15 +4,14 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::outlet::Outlet;
 use super::pump::{Ends, Lined, pump};
-use super::qmp::read_request;
 use crate::cli::table::Flag;
 use crate::control::fleet::{Fleet, News, Order};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, quote};
 use crate::wire::message::{Call, Request};
 use crate::wire::reply::parse_reply;
 
@@ -92,4 +91,36 @@ impl Monologue<'_> {
         let error = json!({ "class": CLASS, "desc": error.message, "kind": error.kind });
         self.say(ends, id, json!({ "error": error }));
     }
+}
+
+/// A QMP command, its arguments, and the id under which it is to be answered.
+pub(super) type Command = (String, Map<String, Value>, Option<Value>);
+
+/// Reads a QMP request as QEMU reads it.
+///
+/// # Errors
+/// `Kind::Usage` for anything else.
+pub(super) fn read_request(text: &str) -> Result<Command> {
+    let Value::Object(mut request) = parse_json(text)? else {
+        return Err(Error::usage("a QMP request is an object"));
+    };
+    let command = match request.remove("execute") {
+        Some(Value::String(command)) => command,
+        _ => return Err(Error::usage("a QMP request has \"execute\" with the command's name")),
+    };
+    let arguments = match request.remove("arguments") {
+        None => Map::new(),
+        Some(Value::Object(arguments)) => arguments,
+        Some(_) => return Err(Error::usage("the arguments of a QMP request are an object")),
+    };
+    let id = request.remove("id");
+    match request.keys().next() {
+        None => Ok((command, arguments, id)),
+        Some(key) => Err(Error::usage(format!("a QMP request has no {}", quote(key)))),
+    }
+}
+
+pub(super) fn parse_json(text: &str) -> Result<Value> {
+    serde_json::from_str(text)
+        .map_err(|error| Error::usage(format!("{} is not JSON: {error}", quote(text))))
 }

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use crate::definition::types::Definition;
+
 /// Where virtio devices go, and so which variant of a device is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bus {
@@ -117,6 +119,14 @@ pub(crate) fn default_program() -> String {
         same => same,
     };
     format!("qemu-system-{arch}")
+}
+
+/// The machine type that a VM gets from this binary.
+pub(crate) fn type_of<'a>(definition: &'a Definition, binary: &Path) -> &'a str {
+    match &definition.machine {
+        Some(machine) => machine.as_str(),
+        None => default_type(binary),
+    }
 }
 
 /// The machine type for a binary: `q35` on x86, `virt` elsewhere. A binary whose name tells nothing

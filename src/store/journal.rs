@@ -6,16 +6,18 @@
 //! works with what it finds.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::failure::failure;
-use super::open::BUSY;
 use super::schema;
 use crate::backoff::retry;
 use crate::error::Result;
 use crate::sys;
+
+/// How long SQLite waits for another writer. A write of ours takes less than 50 ms.
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 
 /// What SQLite is told, in its own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,19 +12,16 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::disk::beside;
 use super::failure::{failure, lacks_room, shown};
-use super::journal::Place;
+use super::journal::{BUSY, Place};
 use super::schema::{self, APPLICATION_ID, Identity};
 use crate::error::{Error, Kind, Result};
 
-/// How long SQLite waits for another writer. A write of ours takes less than 50 ms.
-pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Older ones can corrupt a WAL database: <https://sqlite.org/wal.html#walresetbug>.
 const OLDEST_SQLITE: i32 = 3_051_003;
 /// What every database begins with, in bytes: <https://sqlite.org/fileformat2.html>. SQLite takes

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Vm;
+use super::ids::netdev_id;
 use super::words::Words;
 use crate::definition::name::VmId;
 use crate::definition::types::{Card, ItemName, Link, Mac, Model};
 use crate::error::{Error, Result, quote};
-use crate::qemu::machine::{Bus, Machine};
+use crate::qemu::machine::{self, Bus, Machine};
 
 /// The cards that a VM has: with their addresses, and one of type user where its definition says
 /// nothing of networks and the machine has a bus for it.
@@ -78,7 +79,7 @@ impl CardPlug {
 /// # Errors
 /// `Kind::Usage` where the machine cannot take it, or the definition has no such card.
 pub(crate) fn plug_card(vm: &Vm<'_>, binary: &Path, name: &str) -> Result<CardPlug> {
-    let machine = Machine::of(super::machine_type(vm.definition, binary));
+    let machine = Machine::of(machine::type_of(vm.definition, binary));
     let all = of(vm.definition.network.as_deref(), vm.id, machine.bus);
     let card = all.iter().find(|card| card.name.as_str() == name);
     let none = || Error::usage(format!("there is no network card {}", quote(name)));
@@ -90,16 +91,6 @@ pub(crate) fn plug_card(vm: &Vm<'_>, binary: &Path, name: &str) -> Result<CardPl
 pub(super) fn need_helper(cards: Option<&[Card]>) -> bool {
     let is_bridge = |card: &Card| matches!(card.link, Link::Bridge { .. });
     cards.is_some_and(|cards| cards.iter().any(is_bridge))
-}
-
-/// What QEMU calls the network of a card.
-pub(crate) fn netdev_id(card: &str) -> String {
-    format!("net-{card}")
-}
-
-/// The card whose network QEMU calls so.
-pub(crate) fn card_of(netdev: &str) -> &str {
-    netdev.strip_prefix("net-").unwrap_or(netdev)
 }
 
 fn driver(model: Model, bus: Bus) -> Option<&'static str> {

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::disks::node_name;
+use super::ids::node_name;
 use crate::definition::name::VmId;
 use crate::definition::types::{Cache, Disk, Interface, Media};
 use crate::error::{Error, Result, quote};

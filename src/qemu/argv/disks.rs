@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 
 use super::Vm;
 use super::controllers::Places;
+use super::ids::node_name;
 use super::words::{Words, utf8};
 use crate::definition::types::{Aio, Cache, Discard, Disk, Format};
 use crate::error::{Error, Result, quote};
-use crate::qemu::machine::Machine;
+use crate::qemu::machine::{self, Machine};
 
 /// Adds the disks of the VM; `devices` are the paths that are block devices.
 pub(super) fn add(
@@ -54,7 +55,7 @@ pub(crate) struct Plug {
 /// `Kind::Usage` where the machine cannot take it, or the definition has no such disk;
 /// `Kind::Conflict` for an interface whose disks come and go with the machine alone.
 pub(crate) fn plug(vm: &Vm<'_>, binary: &Path, devices: &[PathBuf], name: &str) -> Result<Plug> {
-    let machine = Machine::of(super::machine_type(vm.definition, binary));
+    let machine = Machine::of(machine::type_of(vm.definition, binary));
     let storage = &vm.definition.storage;
     let mut places = Places::of(storage, machine)?;
     let mut controllers: Vec<Value> = places.controllers().collect();
@@ -78,16 +79,6 @@ pub(crate) fn plug(vm: &Vm<'_>, binary: &Path, devices: &[PathBuf], name: &str) 
         return Ok(Plug { node, devices: connected, wants_port, controllers });
     }
     Err(Error::usage(format!("there is no disk {}", quote(name))))
-}
-
-/// What QEMU calls the node and the device of a disk.
-pub(crate) fn node_name(disk: &str) -> String {
-    format!("disk-{disk}")
-}
-
-/// The disk whose node and device QEMU calls so.
-pub(crate) fn disk_of(node: &str) -> Option<&str> {
-    node.strip_prefix("disk-")
 }
 
 /// The nodes of a disk whose image lies at `path`, as `-blockdev` and QMP's `blockdev-add` take them.

@@ -22,6 +22,7 @@ mod cards;
 mod controllers;
 mod disks;
 mod firmware;
+mod ids;
 #[cfg(test)]
 mod property;
 mod screen;
@@ -30,8 +31,9 @@ mod shares;
 mod tests;
 mod words;
 
-pub(crate) use self::cards::{CardPlug, card_of, netdev_id, plug_card};
-pub(crate) use self::disks::{Plug, disk_of, node_name, plug};
+pub(crate) use self::cards::{CardPlug, plug_card};
+pub(crate) use self::disks::{Plug, plug};
+pub(crate) use self::ids::{card_of, disk_of, netdev_id, node_name};
 pub(crate) use self::screen::socket as screen_socket;
 use self::words::{Words, utf8};
 
@@ -105,7 +107,7 @@ pub(crate) fn descriptor(word: &str, id: &str) -> Option<i32> {
 /// cannot take, and where a path is not UTF-8.
 pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<String>> {
     let definition = vm.definition;
-    let machine_type = machine_type(definition, &host.binary);
+    let machine_type = machine::type_of(definition, &host.binary);
     let machine = Machine::of(machine_type);
     let refuse = |key: &str| {
         Err(Error::usage(format!("{key}: the machine {} cannot take it", quote(machine_type))))
@@ -184,16 +186,8 @@ pub(crate) fn build(vm: &Vm<'_>, host: &Host, wires: &Wires) -> Result<Vec<Strin
 
 /// The network cards that a VM gets from this binary, each with its address.
 pub(crate) fn cards(definition: &Definition, id: &VmId, binary: &Path) -> Vec<Card> {
-    let machine = Machine::of(machine_type(definition, binary));
+    let machine = Machine::of(machine::type_of(definition, binary));
     cards::of(definition.network.as_deref(), id, machine.bus)
-}
-
-/// The machine type that a VM gets from this binary.
-pub(crate) fn machine_type<'a>(definition: &'a Definition, binary: &Path) -> &'a str {
-    match &definition.machine {
-        Some(machine) => machine.as_str(),
-        None => machine::default_type(binary),
-    }
 }
 
 /// How the guest's code will be run: `kvm` or `tcg`.
@@ -217,7 +211,7 @@ pub(crate) fn is_sandboxed(definition: &Definition) -> bool {
 
 /// Whether QEMU gets a channel to the guest's agent, for which the caller makes a socket pair.
 pub(crate) fn wants_agent(definition: &Definition, binary: &Path) -> bool {
-    let machine = Machine::of(machine_type(definition, binary));
+    let machine = Machine::of(machine::type_of(definition, binary));
     definition.agent.unwrap_or(true) && machine.bus != Bus::None
 }
 

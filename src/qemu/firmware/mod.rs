@@ -15,7 +15,7 @@ use crate::paths::VmFolder;
 use crate::qemu::image::Header;
 use crate::qemu::look::look;
 use crate::qemu::machine::{self, Machine};
-use crate::qemu::{argv, make};
+use crate::qemu::make;
 
 mod descriptor;
 
@@ -45,7 +45,7 @@ pub(crate) struct Flash {
 /// # Errors
 /// Where no descriptor of the host fits.
 pub(crate) fn find(definition: &Definition, binary: &Path) -> Result<Option<Flash>> {
-    let machine_type = argv::machine_type(definition, binary);
+    let machine_type = machine::type_of(definition, binary);
     let raw = |path: &PathBuf| Image { path: path.clone(), format: Format::Raw };
     match &definition.firmware {
         Firmware::Bios => Ok(None),
