@@ -104,7 +104,7 @@ pub(super) enum Action {
     Execute(Order),
     /// SIGTERM to QEMU.
     Terminate,
-    /// SIGCONT and SIGKILL to QEMU.
+    /// SIGKILL to QEMU.
     Kill,
     /// QEMU is up: answer those who wait for it.
     Ready,

@@ -276,10 +276,9 @@ impl Supervisor<'_> {
                 self.hear(news);
             }
             Action::Terminate => self.signal(Signal::TERM),
-            Action::Kill => {
-                self.signal(Signal::CONT);
-                self.signal(Signal::KILL);
-            }
+            // It ends one that stands still, too (signal(7)). Woken first, such a QEMU would now and then
+            // obey the SIGTERM that waits for it before, and be told to have done so.
+            Action::Kill => self.signal(Signal::KILL),
             Action::Ready => {
                 self.again.up(Instant::now());
                 self.starter.dismiss();
