@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -15,6 +15,7 @@ use super::context::{Context, Vm};
 use super::foreground::{foreground, stored as run_stored};
 use super::start::start_limit_ms;
 use super::{add, sources};
+use crate::backoff::retry;
 use crate::cli::Source;
 use crate::cli::table::Flag;
 use crate::definition::merge::merged;
@@ -32,8 +33,10 @@ use crate::wire::handoff::{Mission, Order};
 const NAME: &str = "rm";
 /// In a scratch folder: a link to where the overlays lie.
 const OVERLAYS: &str = "overlays";
-/// How often a scratch folder is tried to be made.
-const ATTEMPTS: u32 = 3;
+/// For a scratch folder to be held by its maker, while others look at it.
+const HELD_LIMIT: Duration = Duration::from_secs(2);
+/// How often the making of one may fail meanwhile, for it is removed under its maker.
+const FAILURES: u32 = 2;
 
 pub(super) fn run(context: &Context<'_>, readiness: Readiness) -> Result<u8> {
     let invocation = context.invocation;
@@ -141,10 +144,15 @@ impl Scratch {
         let temporary = std::path::absolute(&temporary)
             .map_err(|error| Error::io(format_args!("use {}", temporary.display()), &error))?;
         // Who sweeps at that moment may hold it before its maker does, and remove it.
-        let mut made = Scratch::held(folders, id);
-        for _ in 1..ATTEMPTS {
-            made = made.or_else(|_| Scratch::held(folders, id));
-        }
+        let mut failures = 0;
+        let made = retry(Instant::now() + HELD_LIMIT, || match Scratch::held(folders, id) {
+            Err(_) if failures < FAILURES => {
+                failures += 1;
+                None
+            }
+            made => made.transpose(),
+        });
+        let made = made.ok_or_else(|| Error::timeout("somebody else holds its folder"))?;
         let (folders, held) = made?;
         let overlays = temporary.join(format!("maqet-{id}"));
         let scratch = Scratch { overlays, folders, held: Some(held) };
@@ -158,10 +166,11 @@ impl Scratch {
         Ok(scratch)
     }
 
-    fn held(folders: &Folders, id: &VmId) -> Result<(Folders, File)> {
+    /// Makes the folder and holds it; `None` where somebody else held it first.
+    fn held(folders: &Folders, id: &VmId) -> Result<Option<(Folders, File)>> {
         let folders = folders.make_scratch(&id.to_string())?;
         let held = hold(&folders)?;
-        held.map(|held| (folders, held)).ok_or_else(|| Error::conflict("somebody holds its folder"))
+        Ok(held.map(|held| (folders, held)))
     }
 }
 
