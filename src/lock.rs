@@ -47,15 +47,24 @@ pub(crate) fn take(path: &Path) -> Result<Attempt> {
         if !sys::try_record_lock(&file).map_err(cannot)? {
             return Ok(Attempt::Held);
         }
-        let locked = file.metadata().map_err(cannot)?;
-        match std::fs::symlink_metadata(path) {
-            Ok(there) if (there.dev(), there.ino()) == (locked.dev(), locked.ino()) => {
-                return Ok(Attempt::Taken(RunnerLock { _file: file }));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Attempt::Gone),
-            Err(error) => return Err(cannot(error)),
+        if is_at(&file, path).map_err(cannot)? {
+            return Ok(Attempt::Taken(RunnerLock { _file: file }));
         }
+    }
+}
+
+/// Tries to take the flock of what was opened at `path`: false where another holds it, or who held it
+/// has removed it in between.
+pub(crate) fn hold(file: &File, path: &Path) -> std::io::Result<bool> {
+    Ok(sys::try_flock(file, false)? && is_at(file, path)?)
+}
+
+/// Whether this is what still lies at the path.
+fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
+    let ours = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        there => there.map(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -189,9 +189,7 @@ fn hold(scratch: &Folders) -> Result<Option<File>> {
     let hold = || -> std::io::Result<Option<File>> {
         let mut options = File::options();
         let folder = options.read(true).custom_flags(sys::NO_FOLLOW).open(path)?;
-        let is_held = sys::try_flock(&folder, false)?
-            && std::fs::symlink_metadata(path)?.ino() == folder.metadata()?.ino();
-        Ok(is_held.then_some(folder))
+        Ok(lock::hold(&folder, path)?.then_some(folder))
     };
     match hold() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -201,7 +199,7 @@ fn hold(scratch: &Folders) -> Result<Option<File>> {
 
 /// Removes what VMs of this kind have left whose runner was killed.
 fn sweep(folders: &Folders) {
-    for scratch in left(folders) {
+    for scratch in folders.scratches() {
         // What stays is found by the next one.
         let _ = clear(&scratch);
     }

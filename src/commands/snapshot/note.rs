@@ -6,12 +6,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::backoff::retry;
 use crate::error::{Error, Result};
+use crate::lock;
 use crate::paths::VmFolder;
 use crate::sys;
 
@@ -53,13 +54,7 @@ impl Note {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
             let note = options.custom_flags(sys::NO_FOLLOW).open(&path)?;
-            // Who held it may have removed it in between.
-            let is_there = || -> std::io::Result<bool> {
-                let there = std::fs::symlink_metadata(&path);
-                Ok(there.is_ok_and(|there| note.metadata().is_ok_and(|it| it.ino() == there.ino())))
-            };
-            let is_held = sys::try_flock(&note, false)? && is_there()?;
-            Ok(is_held.then_some(note))
+            Ok(lock::hold(&note, &path)?.then_some(note))
         };
         let held = retry(until, || hold().transpose());
         let held = held.ok_or_else(|| Error::timeout("another command makes a snapshot of it"))?;
@@ -105,7 +100,11 @@ impl Note {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(Error::io(format_args!("remove {}", self.path.display()), &error))
             }
-            _ => Ok(()),
+            _ => {
+                // Once more, and it could be another command's by now.
+                self.held = None;
+                Ok(())
+            }
         }
     }
 }
