@@ -171,6 +171,13 @@ impl Error {
         self
     }
 
+    /// The same error in these words; nothing is cut.
+    #[must_use]
+    pub(crate) fn worded(mut self, message: String) -> Error {
+        self.message = message;
+        self
+    }
+
     /// The same error, said of something: `WHAT: …`.
     #[must_use]
     #[cold]

@@ -119,10 +119,7 @@ fn of_its_file(error: Error, effective: &Map<String, Value>) -> Error {
         let path = format!("{above}.{key}");
         return match look(Path::new(file)) {
             Ok(Some(_)) => error,
-            Ok(None) => {
-                let told = missing(&path, Path::new(file)).message.clone();
-                Error::told(error.kind, told, error.hint.clone())
-            }
+            Ok(None) => error.worded(missing(&path, Path::new(file)).message.clone()),
             Err(refused) => at(&path, refused),
         };
     }

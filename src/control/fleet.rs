@@ -328,7 +328,5 @@ impl<'a> Member<'a> {
 
 /// The end of a connection under a request.
 fn ended() -> Error {
-    let mut error = not_running();
-    error.message = "its runner ended before it answered".into();
-    error
+    not_running().worded("its runner ended before it answered".into())
 }

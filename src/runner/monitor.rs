@@ -182,11 +182,7 @@ impl Monitor {
                 self.failures = 0;
                 None
             }
-            Err(error) if is_passing(&error) => None,
-            Err(error) if !is_end(&error) && self.failures < FAILURES => {
-                self.failures += 1;
-                None
-            }
+            Err(error) if self.bears(&error) => None,
             Err(error) => Some(error.to_string()),
         }
     }
@@ -195,10 +191,9 @@ impl Monitor {
         let stream = self.stream.as_mut()?;
         match stream.write(&self.unsent) {
             Ok(count) => drop(self.unsent.drain(..count)),
-            Err(error) if is_passing(&error) => {}
+            Err(error) if self.bears(&error) => {}
             // QEMU may have said its last words before it closed: reading tells the end.
             Err(error) if is_end(&error) => self.unsent.clear(),
-            Err(_) if self.failures < FAILURES => self.failures += 1,
             Err(error) => return self.lose(error.to_string()),
         }
         if self.unsent.len() > UNREAD_LIMIT {
@@ -207,15 +202,23 @@ impl Monitor {
         None
     }
 
+    /// Whether what failed may be tried again: there was nothing to do, or QEMU is there still.
+    fn bears(&mut self, error: &std::io::Error) -> bool {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => true,
+            _ if is_end(error) || self.failures == FAILURES => false,
+            _ => {
+                self.failures += 1;
+                true
+            }
+        }
+    }
+
     fn lose(&mut self, why: String) -> Option<News> {
         self.unsent = Vec::new();
         self.lines = Lines::new(qmp::LINE_LIMIT);
         self.stream.take().map(|_| News::Lost(why))
     }
-}
-
-fn is_passing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// Whether QEMU has closed its end.

@@ -1,7 +1,7 @@
 //! How QEMU is launched: what it has, and what was taken from it, as /proc tells.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::harness::{Host, not_here, run};
 
@@ -85,6 +85,15 @@ fn the_runner_has_no_database_open_and_bears_the_vms_name() {
     assert!(words.starts_with("maqet\0__runner\0"), "{words:?}");
 }
 
+/// A script in the place of QEMU.
+fn stand_in(host: &Host, script: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let program = host.root().join("qemu");
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program
+}
+
 /// A stand-in for QEMU that says what it was given, and ends.
 const TELLTALE: &str = r#"#!/bin/bash
 exec > "$(dirname "$0")/told"
@@ -95,11 +104,8 @@ exit 1
 
 #[test]
 fn each_exception_is_made_for_who_asks_for_it_alone_and_is_shown() {
-    use std::os::unix::fs::PermissionsExt;
     let host = Host::new();
-    let program = host.root().join("qemu");
-    std::fs::write(&program, TELLTALE).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = stand_in(&host, TELLTALE);
     for (set, rights, screen) in [
         (None, "1", false),
         (Some("network=[{\"type\":\"bridge\",\"bridge\":\"br0\"}]"), "0", false),
@@ -164,11 +170,8 @@ sys.exit(1)
 
 #[test]
 fn qemu_is_given_the_descriptors_of_its_command_line_its_guard_and_three_pipes_and_no_other() {
-    use std::os::unix::fs::PermissionsExt;
     let host = Host::new();
-    let program = host.root().join("qemu");
-    std::fs::write(&program, LISTER).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = stand_in(&host, LISTER);
     let words = ["add", "web", "--accel", "tcg", "--disk", "name=root,size=1M"];
     host.maqet(words.iter().chain(&["--binary", program.to_str().unwrap()])).exits(0);
     // What the command has open is its own.

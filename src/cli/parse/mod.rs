@@ -229,8 +229,8 @@ impl Reader {
             Takes::Duration(_) => {
                 let said = self.value(typed, false)?;
                 let limit = Limit::parse(&said);
-                let flag = || format!("flag {}", quote(typed));
-                limit.map(Value::Limit).map_err(|why| why.said_of(flag()))
+                let of_flag = |why: Error| why.said_of(format_args!("flag {}", quote(typed)));
+                limit.map(Value::Limit).map_err(of_flag)
             }
             Takes::List(name) => {
                 let said = self.value(typed, false)?;

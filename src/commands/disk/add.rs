@@ -139,7 +139,7 @@ fn carry_out(context: &Context<'_>, target: &Target, plan: &Plan) -> Result<()> 
             Ok(()) => error,
             Err(worse) => {
                 let both = format!("{}; and its definition keeps it", error.message);
-                Error::told(error.kind, format!("{both}: {}", worse.message), error.hint.clone())
+                error.worded(format!("{both}: {}", worse.message))
             }
         }),
     }

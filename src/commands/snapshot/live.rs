@@ -52,7 +52,7 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
     };
     if let Err(error) = taken {
         keep_going(&monitor, ran)?;
-        if look(&monitor).is_ok_and(|now| !now.drives.iter().any(|drive| drive.has(name))) {
+        if look(&monitor).is_ok_and(|now| !now.have(name)) {
             note.forget();
         }
         return Err(error.into());
@@ -236,7 +236,7 @@ pub(super) fn rm(task: &Task<'_>, names: &[&str]) -> Result<()> {
     monitor.clear_jobs()?;
     let all = look(&monitor)?;
     for name in names {
-        if !all.drives.iter().any(|drive| drive.has(name)) {
+        if !all.have(name) {
             return Err(unknown(name));
         }
     }

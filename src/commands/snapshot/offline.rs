@@ -101,8 +101,8 @@ impl Drives<Image> {
     }
 }
 
-fn of_drive(mut error: Error, drive: &Drive) -> Error {
-    error.message = format!("its drive {}: {}", quote(&drive.name), error.message);
+fn of_drive(error: Error, drive: &Drive) -> Error {
+    let error = error.said_of(format_args!("its drive {}", quote(&drive.name)));
     match error.message.contains("No space left on device") {
         true => error.or_hint("make room there, and try again"),
         false => error,
@@ -146,7 +146,7 @@ pub(super) fn create(task: &Task<'_>, name: &SnapshotName) -> Result<Option<Snap
     let taken = target.create(name, until);
     let now = target.again();
     if let Err(error) = taken {
-        if now.is_ok_and(|now| !now.drives.iter().any(|drive| drive.has(name))) {
+        if now.is_ok_and(|now| !now.have(name)) {
             note.forget();
         }
         return Err(error.into());
@@ -244,7 +244,7 @@ pub(super) fn rm(task: &Task<'_>, names: &[&str]) -> Result<()> {
     let until = task.context.deadline(LIMIT);
     let (_stopped, all) = begin(task)?;
     for name in names {
-        if !all.drives.iter().any(|drive| drive.has(name)) {
+        if !all.have(name) {
             return Err(unknown(name));
         }
     }

@@ -155,6 +155,11 @@ pub(crate) struct Drives<H> {
 }
 
 impl<H> Drives<H> {
+    /// Whether any of them has a snapshot of this name.
+    pub(crate) fn have(&self, name: &str) -> bool {
+        self.drives.iter().any(|drive| drive.has(name))
+    }
+
     /// Those of these names alone; all where none is named.
     ///
     /// # Errors
